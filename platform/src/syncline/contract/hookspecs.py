@@ -1,0 +1,115 @@
+"""Every hook of the contract. A connector subclasses `ConnectorSpec` and marks what it implements with `@hookimpl`.
+
+The host calls hooks by keyword only. Each connector has a plugin manager of its own; app hooks share one (broadcast).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pluggy
+
+from .dataset import Dataset, DatasetInfo
+from .http import Session
+from .values import (
+    Account,
+    AuthMethod,
+    Change,
+    ConnectorInfo,
+    ObjectType,
+    Page,
+    Property,
+    PullRequest,
+    PushResult,
+    RemoteRecord,
+    Sandbox,
+    SuggestedMapping,
+    Value,
+)
+
+PROJECT = "syncline"
+CONTRACT_VERSION = "1.0"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class ConnectorSpec:
+    """Base class of every connector."""
+
+    @hookspec(firstresult=True)
+    def describe(self) -> ConnectorInfo:
+        """Says who the connector is; pure, called at start."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def auth_methods(self) -> Sequence[AuthMethod]:
+        """Lists the ways to connect an account, the preferred one first; pure."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def check(self, session: Session) -> Account:
+        """Proves the credentials and names the remote account; AuthError when refused."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def discover(self, session: Session) -> Sequence[ObjectType]:
+        """Lists the account's objects with all properties, custom ones included."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def suggest_mapping(self, dataset: DatasetInfo, object_type: ObjectType) -> SuggestedMapping:
+        """Gives default rules for a known pair, an empty SuggestedMapping for any other; pure."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:
+        """Creates the missing ones and gives the names created; those that exist already are left as they are."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        """Writes one batch, all of one operation and at most its batch size; one result per change.
+
+        Raises Permanent when the batch was refused as a whole (the host splits it), OutcomeUnknown when it may have been
+        carried out, Retryable when it certainly was not.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def fetch(
+        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+    ) -> Mapping[str, RemoteRecord]:
+        """Reads current values by id asked for; an id that is gone is left out, a merged one gives the survivor."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def match(self, session: Session, object_type: ObjectType, step: str, values: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Finds remote ids by normalised values of the property named `step`, only where that is certain; none, one or several for each."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        """Yields pages of current records from the position on, each with the position after it."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def sandbox(self) -> Sandbox:
+        """Says how to start a local server that behaves like the vendor."""
+        raise NotImplementedError
+
+
+class AppSpec:
+    """Hooks of a business app; its AppConfig is the plugin."""
+
+    @hookspec
+    def register_datasets(self, register: Callable[[Dataset], None]) -> None:
+        """Calls `register` once for each dataset the app offers."""
+
+    @hookspec
+    def api_routes(self) -> Sequence[object]:
+        """Gives the app's URL patterns, mounted at /api/v1/<app label>/."""
+        raise NotImplementedError
+
+
+__all__ = ["CONTRACT_VERSION", "PROJECT", "AppSpec", "ConnectorSpec", "Value", "hookimpl", "hookspec"]

@@ -1,0 +1,358 @@
+"""Frozen values that cross the border between the host, its connectors and its apps.
+
+Property values inside `Change`, `RemoteRecord` and mapped records are *canonical*: one Python
+value per meaning, so that equal values compare equal on both sides.
+
+| kind      | canonical value                                                       |
+|-----------|-----------------------------------------------------------------------|
+| STRING    | str                                                                   |
+| NUMBER    | int, or a finite decimal.Decimal without exponent and trailing zeros  |
+| BOOLEAN   | bool                                                                  |
+| DATE      | str, `YYYY-MM-DD`                                                     |
+| DATETIME  | str, UTC, `YYYY-MM-DDTHH:MM:SS.mmmZ`                                  |
+| CHOICE    | str, one of the property's choices                                    |
+| SET       | tuple of distinct str, sorted                                         |
+| EMAIL     | str, lower case                                                       |
+
+None means "no value"; a change that carries None for a property clears it.
+Connectors turn canonical values into the vendor's wire form and back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+Json = None | bool | int | float | str | list[Any] | dict[str, Any]
+Value = None | bool | int | Decimal | str | tuple[str, ...]
+
+
+class Kind(StrEnum):
+    """What a property or a dataset field holds."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+    CHOICE = "choice"
+    SET = "set"
+    EMAIL = "email"
+    REFERENCE = "reference"  # dataset fields only: the local key of a record of another dataset
+
+
+class Capability(StrEnum):
+    """What a connector says it can do; each one stands for exactly one hook of the same name."""
+
+    CHECK = "check"
+    DISCOVER = "discover"
+    SUGGEST_MAPPING = "suggest_mapping"
+    CREATE_PROPERTIES = "create_properties"
+    PUSH = "push"
+    FETCH = "fetch"
+    MATCH = "match"
+    PULL = "pull"
+    SANDBOX = "sandbox"
+
+
+class Op(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    UPSERT = "upsert"
+    ARCHIVE = "archive"
+    DELETE = "delete"
+    ASSOCIATE = "associate"  # properties stay as they are; only `associations` are written
+
+
+class Status(StrEnum):
+    """What became of one change."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"  # the vendor refused it; `error` says why
+    NOT_SENT = "not_sent"  # certainly not carried out; may be sent again
+    UNKNOWN = "unknown"  # sent, but whether it was carried out is not known
+
+
+class Code(StrEnum):
+    """Cause of a refusal, in our words; the vendor's own code stands in RecordError.vendor_code."""
+
+    NOT_FOUND = "not_found"  # the record with this remote id is not there (deleted or merged)
+    CONFLICT = "conflict"  # a unique value belongs to another record: RecordError.existing_id
+    UNKNOWN_PROPERTY = "unknown_property"
+    READ_ONLY = "read_only"
+    INVALID_VALUE = "invalid_value"
+    INVALID_CHOICE = "invalid_choice"
+    TOO_LONG = "too_long"
+    REQUIRED = "required"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordError:
+    """Why one record was refused.
+
+    `message` is a sentence for a person, free of secrets and of the record's other values.
+    """
+
+    code: Code
+    message: str
+    property: str | None = None
+    vendor_code: str | None = None
+    existing_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property of a remote object.
+
+    `schema` is a JSON Schema for the canonical value in its JSON form (numbers as JSON numbers, sets as
+    arrays); the host validates mapped values against it.
+    `group` and `description` matter only when the property is to be created.
+    """
+
+    name: str
+    label: str
+    kind: Kind = Kind.STRING
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    choices: tuple[Choice, ...] = ()
+    read_only: bool = False
+    required: bool = False
+    unique: bool = False
+    group: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationType:
+    """Records of this object can be associated to records of `object_type`."""
+
+    object_type: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectType:
+    """One kind of remote record, as discovered live.
+
+    `batch_sizes`: records per push call, by operation; an operation that is missing is not offered.
+    `visibility_lag`: seconds until a record just created is certain to be seen by `match` or `pull`.
+    `unique_key`: name of our own unique property (value `<installation>:<dataset>:<key>`) once it exists remotely,
+    else None; only with it may the host use Op.UPSERT.
+    `key_property`: what that property looks like, for connectors whose objects can carry one.
+    `page_size`: records a listing page holds, for choosing the cheaper way of matching.
+    `count`: about how many records there were at discovery, None when unknown.
+    """
+
+    key: str
+    title: str
+    properties: tuple[Property, ...]
+    batch_sizes: Mapping[Op, int]
+    visibility_lag: float = 0.0
+    unique_key: str | None = None
+    key_property: Property | None = None
+    associations: tuple[AssociationType, ...] = ()
+    page_size: int = 100
+    count: int | None = None
+
+    def property(self, name: str) -> Property | None:
+        return next((p for p in self.properties if p.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """To the record `remote_id` of `object_type`; `remove` takes the association away."""
+
+    object_type: str
+    remote_id: str
+    remove: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record's write.
+
+    UPDATE, ARCHIVE, DELETE and ASSOCIATE need `remote_id`; UPSERT needs `unique_key`, the value of the object's own
+    unique property. `properties` are canonical; only what must be written.
+    """
+
+    local_key: str
+    op: Op
+    remote_id: str | None = None
+    unique_key: str | None = None
+    properties: Mapping[str, Value] = field(default_factory=dict)
+    associations: tuple[Association, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What became of the change with this `local_key`; found by key, never by position."""
+
+    local_key: str
+    status: Status
+    remote_id: str | None = None
+    error: RecordError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRecord:
+    """A record as the vendor has it now. `id` may differ from the id asked for when records were merged."""
+
+    id: str
+    properties: Mapping[str, Value]
+    archived: bool = False
+    modified_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """What to pull. `position` is what an earlier page gave, None from the start."""
+
+    properties: tuple[str, ...]
+    position: str | None = None
+    partition: str | None = None
+    until: dt.datetime | None = None
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records, and the position after them; None when this was the last page."""
+
+    records: Sequence[RemoteRecord]
+    position: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MatchStep:
+    """Records are the same when a value of ours equals one of theirs after normalising.
+
+    `property`: the remote property, whose mapped value is our side.
+    `also`: further remote properties whose values identify the remote record as well (e.g. additional domains).
+    `normalise`: a name from `syncline.contract.normalise.NORMALISERS`.
+    `only_if_unique`: a value that several records share, here or there, identifies nobody (names).
+    """
+
+    property: str
+    also: tuple[str, ...] = ()
+    normalise: str = "text"
+    only_if_unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRule:
+    """Tried in order; the first step that hits decides. Our own unique key always goes first."""
+
+    steps: tuple[MatchStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedRule:
+    """A default field rule: `source` (a dataset field) or `expression` (CEL) → `target`."""
+
+    target: str
+    source: str = ""
+    expression: str = ""
+    transforms: tuple[Mapping[str, Any], ...] = ()
+    write_mode: str = "overwrite"
+    null_policy: str = "clear"
+    association: bool = False  # target is then an object type
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedMapping:
+    """Defaults for a known pair; an empty one says that the connector knows nothing about the pair.
+
+    `create`: properties the rules need that the account does not have yet.
+    """
+
+    rules: tuple[SuggestedRule, ...] = ()
+    match: MatchRule = MatchRule()
+    create: tuple[Property, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A call allowance: at most `size` calls in any `window` seconds. `scope`: "app_account" or "account"."""
+
+    name: str
+    scope: str
+    covers: str
+    window: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMethod:
+    """One way to prove who we are.
+
+    `kind`: "oauth2", "token", "basic", "key_pair" or "none".
+    `schema`: JSON Schema of the credentials a person types (token kinds); secret fields have `"writeOnly": true`.
+    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting.
+    """
+
+    key: str
+    title: str
+    kind: str
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    authorize_url: str = ""
+    token_url: str = ""
+    revoke_url: str = ""
+    scopes: tuple[str, ...] = ()
+    pkce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorInfo:
+    """Who a connector is.
+
+    `key` equals the entry-point name and is a slug; `contract` is a version specifier such as `>=1,<2`;
+    `settings_schema` is a JSON Schema (object) whose defaults work; `hosts` are the host names the connector may call
+    (`*.example.com` allowed).
+    """
+
+    key: str
+    title: str
+    version: str
+    contract: str
+    capabilities: frozenset[Capability]
+    settings_schema: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    docs_url: str = ""
+    registration_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The remote account the credentials belong to."""
+
+    id: str
+    name: str
+    url: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A local server that behaves like the vendor.
+
+    `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
+    line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
+    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    """
+
+    command: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    simulate: Callable[..., None] | None = None
