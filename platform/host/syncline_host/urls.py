@@ -1,0 +1,17 @@
+"""Addresses of the host."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/token/", TokenObtainPairView.as_view(), name="token"),
+    path("api/v1/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
+    path("api/v1/", include("syncline.api.urls")),
+    path("", include("syncline.pages.urls")),
+]

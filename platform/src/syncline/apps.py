@@ -1,0 +1,18 @@
+"""The Django app `syncline`: one app, one migrations folder, whatever the number of connectors."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SynclineConfig(AppConfig):
+    name = "syncline"
+    label = "syncline"
+    verbose_name = "Syncline"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connects signals and registers checks; plugins are loaded when first asked for, not here."""
+        from syncline import pgloaders
+
+        pgloaders.install()

@@ -1,0 +1,58 @@
+"""The `syncline` command. Parses only; each command's work is done by a module of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+
+def state_dir() -> Path:
+    return Path(os.environ.get("SYNCLINE_STATE") or ".syncline").resolve()
+
+
+def set_up_django() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
+    import django
+
+    django.setup()
+
+
+@click.group()
+def main() -> None:
+    """Syncline: an integration platform whose connectors are plugins."""
+
+
+@main.group()
+def db() -> None:
+    """The local PostgreSQL of this checkout."""
+
+
+@db.command("run", context_settings={"ignore_unknown_options": True})
+@click.option("--name", default="syncline", show_default=True, help="Database to create and use.")
+@click.option("--fresh", is_flag=True, help="Start with an empty database.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def db_run(name: str, fresh: bool, command: tuple[str, ...]) -> None:
+    """Runs COMMAND with DATABASE_URL set, holding the local server meanwhile. A DATABASE_URL that is set already wins."""
+    from syncline.localdb import LocalDatabaseError, run
+
+    try:
+        sys.exit(run(state_dir(), list(command), name=name, fresh=fresh))
+    except (LocalDatabaseError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def manage(arguments: tuple[str, ...]) -> None:
+    """Django's own commands: `syncline manage migrate`, `syncline manage createsuperuser` …"""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["syncline manage", *arguments])
+
+
+if __name__ == "__main__":
+    main()
