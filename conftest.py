@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ os.environ.setdefault("SYNCLINE_TEST_ID", str(os.getpid()))  # xdist workers inh
 
 # For platform/tests pytest would put a module made of our folder in the place of the standard library's `platform`, unless
 # that one looks like a package which contains them.
-platform.__path__ = [str(ROOT / "platform")]  # type: ignore[attr-defined]
+platform.__path__ = [str(ROOT / "platform")]
 
 _held = contextlib.ExitStack()
 
@@ -25,7 +24,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Names this session's test database and, in the controlling process, holds the local server."""
     from django.conf import settings
     from django.db import connections
-
     from syncline.localdb import TEST_PREFIX, LocalDatabase
 
     connections["default"].settings_dict["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
@@ -39,11 +37,11 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture
-def database_url(db: None) -> Iterator[str]:
+def database_url(db: None) -> str:
     """The address of this session's test database, for processes a test starts (they see committed rows only)."""
     from django.db import connection
     from psycopg.conninfo import make_conninfo
 
     known = connection.settings_dict
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    yield make_conninfo(**{names[key]: known[key] for key in names if known[key]})
+    return make_conninfo(**{names[key]: known[key] for key in names if known[key]})

@@ -12,7 +12,6 @@ from typing import Any
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
-
 from syncline.localdb import LocalDatabase
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

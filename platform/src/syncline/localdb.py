@@ -84,7 +84,7 @@ class LocalDatabase:
 
     def answers(self) -> bool:
         """Asks the server itself: a pid file may be stale and its pid a zombie or somebody else's."""
-        asked = [bin_dir() / "pg_isready", "-q", "-h", self.socket_dir, "-t", "3"]
+        asked = [str(bin_dir() / "pg_isready"), "-q", "-h", str(self.socket_dir), "-t", "3"]
         return subprocess.run(asked, check=False).returncode == 0
 
     def keep(self) -> None:
