@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+from syncline.registry import registry
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -13,5 +14,6 @@ urlpatterns = [
     path("api/v1/token/", TokenObtainPairView.as_view(), name="token"),
     path("api/v1/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("syncline.api.urls")),
+    *(path(f"api/v1/{label}/", include(list(routes))) for label, routes in registry().api_routes.items()),
     path("", include("syncline.pages.urls")),
 ]
