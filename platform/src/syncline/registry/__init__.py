@@ -9,7 +9,7 @@ from __future__ import annotations
 from .current import broken, connector, connectors, dataset, datasets, registry, reset, using
 from .facade import Connector
 from .loading import Broken
-from .registry import Registry
+from .plugins import Registry
 
 __all__ = [
     "Broken",

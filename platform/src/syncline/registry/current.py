@@ -10,7 +10,7 @@ from syncline.contract import Dataset
 from .discovery import CONNECTORS, installed
 from .facade import Connector
 from .loading import Broken
-from .registry import Registry, implements_hooks
+from .plugins import Registry, implements_hooks
 
 _current: Registry | None = None
 
