@@ -1,0 +1,109 @@
+"""What the account offers: companies, contacts, deals and its own custom objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from syncline.contract import AssociationType, Choice, ConfigError, ObjectType, Op, Permanent, Retryable, Session
+
+from . import properties
+from .client import PAGE, Client
+from .errors import Json
+
+BATCH_SIZES: Final = {Op.CREATE: PAGE, Op.UPDATE: PAGE, Op.UPSERT: PAGE, Op.ARCHIVE: PAGE, Op.ASSOCIATE: 2000}
+VISIBILITY_LAG = 40.0  # seconds; a new record was seen to take up to 39 to become searchable
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    key: str
+    title: str
+    required: tuple[str, ...] = ()
+    associated: tuple[str, ...] = ()
+
+
+STANDARD: Final = {
+    "0-2": _Kind("companies", "Companies", (), ("contacts", "deals")),
+    "0-1": _Kind("contacts", "Contacts", (), ("companies", "deals")),
+    "0-3": _Kind("deals", "Deals", ("dealname", "dealstage"), ("companies", "contacts")),
+}
+
+
+def discover(session: Session) -> list[ObjectType]:
+    client = Client(session)
+    owners = _owners(session, client)
+    found, refused = [], []
+    for kind in (*STANDARD.values(), *_custom(session, client)):
+        try:
+            found.append(_object_type(session, client, kind, owners))
+        except ConfigError as error:  # no scope for this one: the others are still of use
+            session.log.warning("%s left out of the catalog: %s", kind.title, error)
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence[Choice]) -> ObjectType:
+    definitions = client.properties.get_all(kind.key)["results"]
+    known = tuple(properties.read(kind.key, definition, owners, kind.required) for definition in definitions)
+    ours = any(p.name == properties.KEY.name and p.unique for p in known)
+    wanted = session.settings["own_key"]
+    return ObjectType(
+        key=kind.key,
+        title=kind.title,
+        properties=known,
+        batch_sizes=BATCH_SIZES,
+        visibility_lag=VISIBILITY_LAG,
+        unique_key=properties.KEY.name if ours and wanted else None,
+        key_property=properties.KEY if wanted else None,
+        associations=tuple(AssociationType(key) for key in kind.associated),
+        page_size=PAGE,
+        count=_count(session, client, kind.key),
+    )
+
+
+def _custom(session: Session, client: Client) -> list[_Kind]:
+    try:
+        schemas = client.schemas.get_all().get("results", [])
+    except ConfigError as error:
+        session.log.info("Custom objects left out of the catalog: %s", error)
+        return []
+    names = {type_id: kind.key for type_id, kind in STANDARD.items()} | {
+        s["objectTypeId"]: s["fullyQualifiedName"] for s in schemas
+    }
+    return [_custom_kind(schema, names) for schema in schemas if not schema.get("archived")]
+
+
+def _custom_kind(schema: Json, names: dict[str, str]) -> _Kind:
+    own = schema["objectTypeId"]
+    ends = [{a["fromObjectTypeId"], a["toObjectTypeId"]} - {own} for a in schema.get("associations") or ()]
+    associated = dict.fromkeys(names[end] for pair in ends for end in pair if end in names)
+    title = (schema.get("labels") or {}).get("plural") or schema["name"]
+    return _Kind(schema["fullyQualifiedName"], title, tuple(schema.get("requiredProperties") or ()), tuple(associated))
+
+
+def _owners(session: Session, client: Client) -> list[Choice]:
+    """The people records can be assigned to, for the choices of owner properties; empty without the scope."""
+    try:
+        return [_owner(raw) for raws, _ in client.pages(client.owners.get_page) for raw in raws]
+    except ConfigError as error:
+        session.log.info("Owners are not offered as choices: %s", error)
+        return []
+
+
+def _owner(raw: Json) -> Choice:
+    name = " ".join(part for part in (raw.get("firstName"), raw.get("lastName")) if part)
+    return Choice(
+        str(raw["id"]), f"{name} ({raw['email']})" if name and raw.get("email") else name or raw.get("email") or raw["id"]
+    )
+
+
+def _count(session: Session, client: Client, key: str) -> int | None:
+    try:
+        return int(client.search.do_search(key, {"limit": 1})["total"])
+    except (ConfigError, Permanent, Retryable) as error:
+        session.log.info("The number of %s is not known: %s", key, error)
+        return None
