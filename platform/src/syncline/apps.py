@@ -13,6 +13,9 @@ class SynclineConfig(AppConfig):
 
     def ready(self) -> None:
         """Connects signals and registers checks; plugins are loaded when first asked for, not here."""
-        from syncline import pgloaders
+        from syncline import background, pgloaders
+        from syncline.registry import checks
 
         pgloaders.install()
+        background.hide_admin()
+        checks.register_checks()
