@@ -44,6 +44,50 @@ def db_run(name: str, fresh: bool, command: tuple[str, ...]) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@main.command()
+@click.option(
+    "--fail-level",
+    type=click.Choice(["broken", "never"]),
+    default="never",
+    show_default=True,
+    help="Exit with 1 when a connector is broken, or never.",
+)
+def connectors(fail_level: str) -> None:
+    """Lists the installed connectors, and why some of them do not work."""
+    from rich.console import Console
+
+    from syncline import listing
+    from syncline.registry import registry
+
+    listing.show(registry(), Console())
+    if fail_level == "broken" and registry().broken:
+        sys.exit(1)
+
+
+@main.command()
+def worker() -> None:
+    """Starts due syncs and works on runs until it is stopped with ^C or SIGTERM."""
+    set_up_django()
+    from syncline.background import run_worker
+
+    sys.exit(run_worker())
+
+
+@main.command()
+@click.argument("key")
+@click.option("--port", default=0, show_default="a free one", help="Port on 127.0.0.1.")
+def sandbox(key: str, port: int) -> None:
+    """Runs the local server with which the connector KEY is tried out; it prints its address."""
+    from syncline import sandboxes
+    from syncline.contract import SynclineError
+    from syncline.registry import registry
+
+    try:
+        sandboxes.become(registry(), key, port)
+    except SynclineError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def manage(arguments: tuple[str, ...]) -> None:
