@@ -1,0 +1,1 @@
+"""A register of any size, made up: for demos, tests and benchmarks."""
