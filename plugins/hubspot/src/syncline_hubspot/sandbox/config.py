@@ -1,0 +1,34 @@
+"""Settings of a running sandbox; the admin API changes them while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(slots=True)
+class Config:
+    limits: bool = True
+    burst: int = 190
+    """Calls per rolling ten seconds and app, without search and associations."""
+    search_per_second: int = 5
+    associations_burst: int = 150
+    daily: int = 625_000
+    latency_ms: float = 0.0
+    index_lag_s: float = 3.0
+    """How long search does not see what was written."""
+    self_touch_s: float = 2.5
+    """HubSpot modifies a new record once more by itself after this time; 0 switches it off."""
+    shuffle: bool = True
+    token_lifetime_s: int = 1800
+
+    def change(self, changes: dict[str, Any]) -> None:
+        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        unknown = sorted(set(changes) - set(known))
+        if unknown:
+            raise ValueError(f"Unknown sandbox settings {unknown}; known are {sorted(known)}.")
+        for name, value in changes.items():
+            setattr(self, name, known[name](value))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,114 @@
+"""One HubSpot account: its object types and everything that belongs to it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from .clock import Clock, iso
+from .config import Config
+from .definitions import default_definitions
+from .links import Links
+from .records import BUILT_IN, Kind, Table
+from .wire import Json, error
+
+DEFAULT_PORTAL = 147_000_001
+APP_ID = 18_221_010
+USER_ID = 88_842_095
+
+_STAGES = (
+    ("appointmentscheduled", "Appointment Scheduled", "0.2"),
+    ("qualifiedtobuy", "Qualified To Buy", "0.4"),
+    ("presentationscheduled", "Presentation Scheduled", "0.6"),
+    ("decisionmakerboughtin", "Decision Maker Bought-In", "0.8"),
+    ("contractsent", "Contract Sent", "0.9"),
+    ("closedwon", "Closed Won", "1.0"),
+    ("closedlost", "Closed Lost", "0.0"),
+)
+_PEOPLE = (("Ada", "Marsh"), ("Benoit", "Clair"), ("Chika", "Obi"))
+
+
+class Portal:
+    def __init__(self, portal_id: int, clock: Clock, config: Config) -> None:
+        self.id = portal_id
+        self.clock = clock
+        self.config = config
+        self.random = Random(portal_id)
+        self.tables: dict[str, Table] = {}
+        self.schemas: dict[str, Json] = {}
+        self.links = Links()
+        self.owners = [_owner(number, *name, iso(clock.now())) for number, name in enumerate(_PEOPLE)]
+        self.pipelines: dict[str, list[Json]] = {"deals": [_sales_pipeline()], "tickets": [_support_pipeline()]}
+        for place, kind in enumerate(BUILT_IN):
+            self.add_table(kind, default_definitions(kind.name), place)
+
+    def add_table(self, kind: Kind, definitions: list[Json], place: int) -> Table:
+        """Ids of different types overlap in HubSpot, ids of one type never repeat."""
+        first = 30_000_000_000 + place * 7_000_000 + self.id % 1_000
+        table = Table(kind, definitions, first, self.random)
+        for alias in kind.aliases:
+            self.tables[alias.lower()] = table
+        return table
+
+    def table(self, object_type: str) -> Table:
+        found = self.tables.get(object_type) or self.tables.get(object_type.lower())
+        if found is None:
+            raise error(400, f"Unable to infer object type from: {object_type}")
+        return found
+
+    def every_table(self) -> list[Table]:
+        return list({id(table): table for table in self.tables.values()}.values())
+
+    def url(self, table: Table, record_id: str) -> str:
+        return f"https://app.hubspot.com/contacts/{self.id}/record/{table.kind.type_id}/{record_id}"
+
+
+def _owner(number: int, first: str, last: str, stamp: str) -> Json:
+    return {
+        "id": str(32_900_489 + number),
+        "email": f"{first}.{last}@sandbox.example".lower(),
+        "type": "PERSON",
+        "firstName": first,
+        "lastName": last,
+        "userId": USER_ID + number,
+        "userIdIncludingInactive": USER_ID + number,
+        "createdAt": stamp,
+        "updatedAt": stamp,
+        "archived": False,
+    }
+
+
+_EPOCH = {"createdAt": "1970-01-01T00:00:00Z", "updatedAt": "1970-01-01T00:00:00Z", "archived": False}
+
+
+def _sales_pipeline() -> Json:
+    stages = [_stage(key, label, place, probability) for place, (key, label, probability) in enumerate(_STAGES)]
+    return {"label": "Sales Pipeline", "displayOrder": 0, "id": "default", "stages": stages, **_EPOCH}
+
+
+def _stage(key: str, label: str, place: int, probability: str) -> Json:
+    metadata: dict[str, Any] = {"isClosed": str(key.startswith("closed")).lower(), "probability": probability}
+    return {
+        "label": label,
+        "displayOrder": place,
+        "metadata": metadata,
+        "id": key,
+        "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT",
+        **_EPOCH,
+    }
+
+
+def _support_pipeline() -> Json:
+    names = ("New", "Waiting on contact", "Waiting on us", "Closed")
+    stages = [
+        {
+            "label": label,
+            "displayOrder": place,
+            "metadata": {"ticketState": "CLOSED" if label == "Closed" else "OPEN"},
+            "id": str(place + 1),
+            "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT",
+            **_EPOCH,
+        }
+        for place, label in enumerate(names)
+    ]
+    return {"label": "Support Pipeline", "displayOrder": 0, "id": "0", "stages": stages, **_EPOCH}

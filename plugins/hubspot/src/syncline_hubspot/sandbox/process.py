@@ -1,0 +1,162 @@
+"""A sandbox in a process of its own, and a small client for its admin API: for tests, the demo and benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any
+
+import requests
+
+START_WITHIN_S = 20
+
+
+class Admin:
+    """The admin API under `/_sandbox`. Every method raises `requests.HTTPError` with the sandbox's sentence if it is refused."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/_sandbox"
+        self._http = requests.Session()
+
+    def _do(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        answer = self._http.request(method, self._url + path, json=body, params=query, timeout=60)
+        if answer.status_code >= 400:
+            raise requests.HTTPError(f"The sandbox refused {method} {path}: {answer.text}", response=answer)
+        return answer.json() if answer.content else None
+
+    def close(self) -> None:
+        self._http.close()
+
+    def counters(self) -> dict[str, Any]:
+        """Calls by kind of endpoint, and write_calls, read_calls, schema_calls, total_calls, answers_429, answers."""
+        found: dict[str, Any] = self._do("GET", "/counters")
+        return found
+
+    def reset_counters(self) -> None:
+        self._do("POST", "/counters/reset")
+
+    def now(self) -> float:
+        return float(self._do("GET", "/clock")["now"])
+
+    def advance(self, seconds: float) -> float:
+        """Moves the sandbox's clock forward: index lag, token expiry and rate windows pass without waiting."""
+        return float(self._do("POST", "/clock", {"advance": seconds})["now"])
+
+    def config(self, **changes: Any) -> dict[str, Any]:
+        """Changes settings (see Config) and returns all of them."""
+        found: dict[str, Any] = self._do("POST", "/config", changes)
+        return found
+
+    def fault(self, kind: str, **rule: Any) -> None:
+        """Arms one fault; `rule` as in faults.Rule: endpoint, method, path, portal, skip, times, seconds, partial_body."""
+        self._do("POST", "/faults", {"kind": kind, **rule})
+
+    def faults(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._do("GET", "/faults")
+        return found
+
+    def clear_faults(self) -> None:
+        self._do("DELETE", "/faults")
+
+    def reset(self) -> None:
+        """Forgets all records, counters and faults; tokens and settings stay."""
+        self._do("POST", "/reset")
+
+    def issue_token(self, scopes: list[str] | None = None, portal: int | None = None) -> str:
+        given: dict[str, Any] = {} if scopes is None else {"scopes": scopes}
+        return str(self._do("POST", "/tokens", given if portal is None else {**given, "portal": portal})["token"])
+
+    def revoke_tokens(self, token: str | None = None, portal: int | None = None) -> int:
+        """One token, or every token of an account (the default one if none is named)."""
+        given: dict[str, Any] = {"token": token} if token else ({"portal": portal} if portal else {})
+        return int(self._do("POST", "/tokens/revoke", given)["revoked"])
+
+    def seed(self, object_type: str, records: list[dict[str, Any]], **query: Any) -> list[str]:
+        """Writes records in bulk, not counted as calls and visible to search at once; returns their ids in order."""
+        ids: list[str] = self._do("POST", f"/objects/{object_type}/seed", records, **query)["ids"]
+        return ids
+
+    def dump(self, object_type: str, **query: Any) -> list[dict[str, Any]]:
+        """Every record with id, properties, archived, merged_into, associations; filters: property+value, ids, archived=false."""
+        found: list[dict[str, Any]] = self._do("GET", f"/objects/{object_type}", **query)["results"]
+        return found
+
+    def live(self, object_type: str, **query: Any) -> list[dict[str, Any]]:
+        return self.dump(object_type, archived="false", **query)
+
+    def merge(self, object_type: str, record_id: str, into: str, **query: Any) -> str:
+        """Merges a record into another; returns the id of the third one that takes their place."""
+        return str(self._do("POST", f"/objects/{object_type}/{record_id}/merge", {"into": into}, **query)["id"])
+
+    def delete(self, object_type: str, record_id: str, **query: Any) -> None:
+        self._do("DELETE", f"/objects/{object_type}/{record_id}", **query)
+
+    def patch(self, object_type: str, record_id: str, properties: dict[str, Any], **query: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._do("PATCH", f"/objects/{object_type}/{record_id}", properties, **query)
+        return found
+
+    def link(self, object_type: str, to_type: str, pairs: list[tuple[str, str]], **query: Any) -> None:
+        given = [{"from": start, "to": end} for start, end in pairs]
+        self._do("POST", f"/associations/{object_type}/{to_type}", given, **query)
+
+    def delete_property(self, object_type: str, name: str, **query: Any) -> None:
+        self._do("DELETE", f"/properties/{object_type}/{name}", **query)
+
+    def patch_property(self, object_type: str, name: str, changes: dict[str, Any], **query: Any) -> dict[str, Any]:
+        """Changes a definition; `{"remove_options": [value, …]}` takes options away."""
+        found: dict[str, Any] = self._do("PATCH", f"/properties/{object_type}/{name}", changes, **query)
+        return found
+
+
+class RunningSandbox:
+    """`with RunningSandbox(limits=False) as sandbox:` — options as those of the command line, underscores for dashes.
+
+    `.url` and `.token` are what a connection needs, `.admin` steers it. The process ends with the block, or with its parent.
+    """
+
+    def __init__(self, *, limits: bool = True, redirect_uri: str | list[str] = (), **options: Any) -> None:  # type: ignore[assignment]
+        uris = [redirect_uri] if isinstance(redirect_uri, str) else list(redirect_uri)
+        self._arguments = ["--with-parent", "--limits", "on" if limits else "off"]
+        for name, value in (*options.items(), *(("redirect_uri", uri) for uri in uris)):
+            self._arguments += [f"--{name.replace('_', '-')}", str(value)]
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+        self.token = ""
+
+    def start(self) -> RunningSandbox:
+        command = [sys.executable, "-m", "syncline_hubspot.sandbox", *self._arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        if self._process.stdout is None:
+            raise RuntimeError("The sandbox's output cannot be read.")
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait(START_WITHIN_S)
+            raise RuntimeError(f"The HubSpot sandbox ended with code {code} before it listened; its message stands above.")
+        ready = json.loads(line)
+        self.url, self.token = ready["url"], ready["token"]
+        self.admin = Admin(self.url)
+        return self
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(AttributeError):
+            self.admin.close()
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def __enter__(self) -> RunningSandbox:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
