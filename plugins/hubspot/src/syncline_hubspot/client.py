@@ -8,7 +8,6 @@ undocumented 2xx, and its models cost ten times the CPU of plain dicts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from importlib import import_module
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +26,18 @@ DATED = {
     "/crm/v3/owners": "/crm/owners/{v}",
     "/crm-object-schemas/v3": "/crm-object-schemas/{v}",
     "/account-info/v3": "/account-info/{v}",
+}
+# Our name → package and class of the library.
+APIS = {
+    "objects": ("objects", "BasicApi"),
+    "batch": ("objects", "BatchApi"),
+    "search": ("objects", "SearchApi"),
+    "associations": ("associations.v4", "BatchApi"),
+    "properties": ("properties", "CoreApi"),
+    "property_batch": ("properties", "BatchApi"),
+    "property_groups": ("properties", "GroupsApi"),
+    "schemas": ("schemas", "CoreApi"),
+    "owners": ("owners", "OwnersApi"),
 }
 
 
@@ -87,44 +98,14 @@ class Client:
             if query["after"] is None:
                 return
 
-    def _api(self, package: str, name: str) -> Any:
-        return getattr(import_module(f"hubspot.crm.{package}"), name)(self)
-
-    @cached_property
-    def objects(self) -> Any:
-        return self._api("objects", "BasicApi")
-
-    @cached_property
-    def batch(self) -> Any:
-        return self._api("objects", "BatchApi")
-
-    @cached_property
-    def search(self) -> Any:
-        return self._api("objects", "SearchApi")
-
-    @cached_property
-    def associations(self) -> Any:
-        return self._api("associations.v4", "BatchApi")
-
-    @cached_property
-    def properties(self) -> Any:
-        return self._api("properties", "CoreApi")
-
-    @cached_property
-    def property_batch(self) -> Any:
-        return self._api("properties", "BatchApi")
-
-    @cached_property
-    def property_groups(self) -> Any:
-        return self._api("properties", "GroupsApi")
-
-    @cached_property
-    def schemas(self) -> Any:
-        return self._api("schemas", "CoreApi")
-
-    @cached_property
-    def owners(self) -> Any:
-        return self._api("owners", "OwnersApi")
+    def __getattr__(self, name: str) -> Any:
+        """The library's API object of that name, made on first use."""
+        if name not in APIS:
+            raise AttributeError(name)
+        package, kind = APIS[name]
+        made = getattr(import_module(f"hubspot.crm.{package}"), kind)(self)
+        setattr(self, name, made)
+        return made
 
 
 def _parsed(response: Response, read: bool) -> Json:
