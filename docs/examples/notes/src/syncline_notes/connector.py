@@ -1,0 +1,192 @@
+"""Connector for Notes, a small note-keeping service: `GET /account`, `GET /notes`, `POST /notes/batch` and a few more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from syncline.contract import (
+    Account,
+    AuthMethod,
+    Capability,
+    Change,
+    Code,
+    ConnectorInfo,
+    ConnectorSpec,
+    DatasetInfo,
+    Kind,
+    MatchRule,
+    MatchStep,
+    ObjectType,
+    Op,
+    Page,
+    Permanent,
+    Property,
+    PullRequest,
+    PushResult,
+    RecordError,
+    RemoteRecord,
+    Response,
+    Sandbox,
+    Session,
+    Status,
+    SuggestedMapping,
+    SuggestedRule,
+    hookimpl,
+)
+
+from .wire import TYPES, fields_to_wire, from_wire, property_from_wire
+
+BATCH = 5
+PAGE = 3
+KEY = Property("syncline_key", "Syncline key", unique=True, description="Tells which record of ours this note is.")
+CODES = {
+    "missing": Code.NOT_FOUND,
+    "taken": Code.CONFLICT,
+    "unknown_field": Code.UNKNOWN_PROPERTY,
+    "bad_option": Code.INVALID_CHOICE,
+    "too_long": Code.TOO_LONG,
+    "required": Code.REQUIRED,
+}
+SETTINGS = {
+    "type": "object",
+    "properties": {
+        "base_url": {"type": "string", "title": "Address", "format": "uri", "default": "https://api.notes.example"},
+    },
+}
+TOKEN = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {"token": {"type": "string", "title": "Token", "writeOnly": True}},
+}
+
+
+class Notes(ConnectorSpec):
+    @hookimpl
+    def describe(self) -> ConnectorInfo:
+        return ConnectorInfo(
+            key="notes",
+            title="Notes",
+            version="0.1.0",
+            contract=">=1,<2",
+            capabilities=frozenset(Capability) - {Capability.MATCH},
+            settings_schema=SETTINGS,
+            hosts=("api.notes.example",),
+        )
+
+    @hookimpl
+    def auth_methods(self) -> Sequence[AuthMethod]:
+        return [AuthMethod(key="token", title="Access token", kind="token", schema=TOKEN)]
+
+    @hookimpl
+    def check(self, session: Session) -> Account:
+        found = get(session, "/account")
+        return Account(id=found["id"], name=found["name"])
+
+    @hookimpl
+    def discover(self, session: Session) -> Sequence[ObjectType]:
+        properties = tuple(property_from_wire(field) for field in get(session, "/fields")["fields"])
+        own = KEY.name if any(p.name == KEY.name for p in properties) else None
+        sizes = {Op.CREATE: BATCH, Op.UPDATE: BATCH, **({Op.UPSERT: BATCH} if own else {})}
+        return [ObjectType("notes", "Notes", properties, sizes, unique_key=own, key_property=KEY, page_size=PAGE)]
+
+    @hookimpl
+    def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:
+        return [p.name for p in properties if create_field(session, p)]
+
+    @hookimpl
+    def suggest_mapping(self, dataset: DatasetInfo, object_type: ObjectType) -> SuggestedMapping:
+        if (dataset.key, object_type.key) != ("diary.entry", "notes"):
+            return SuggestedMapping()
+        rules = (SuggestedRule("title", source="headline"), SuggestedRule("author", source="written_by"))
+        return SuggestedMapping(rules, MatchRule((MatchStep("title", only_if_unique=True),)))
+
+    @hookimpl
+    def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        kinds = {p.name: p.kind for p in object_type.properties}
+        body = {"op": changes[0].op, "items": [item(change, kinds) for change in changes]}
+        answer = post(session, "/notes/batch", body)
+        by_key = {verdict["ref"]: verdict for verdict in answer["results"]}
+        return [result(change, by_key.get(change.local_key)) for change in changes]
+
+    @hookimpl
+    def fetch(
+        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+    ) -> Mapping[str, RemoteRecord]:
+        kinds = {name: p.kind for name in properties if (p := object_type.property(name))}
+        found: dict[str, RemoteRecord] = {}
+        for start in range(0, len(ids), BATCH):
+            answer = post(session, "/notes/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
+            found |= {note["id"]: record(note, kinds) for note in answer["notes"]}
+        return found
+
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        kinds = {name: p.kind for name in request.properties if (p := object_type.property(name))}
+        position, more = request.position, True
+        while more:
+            answer = get(session, "/notes", after=position or "", limit=str(PAGE))
+            position = answer["next"]
+            more = position is not None
+            yield Page([record(note, kinds) for note in answer["notes"]], position)
+
+    @hookimpl
+    def sandbox(self) -> Sandbox:
+        return Sandbox((sys.executable, "-m", "syncline_notes.sandbox"), {"base_url": "{url}"})
+
+
+def get(session: Session, path: str, **params: str) -> Any:
+    """Reading twice is the same as once: `repeatable` lets `http` try again after a time-out."""
+    return answered(session.http.request("GET", session.settings["base_url"] + path, params=params, repeatable=True))
+
+
+def post(session: Session, path: str, body: Mapping[str, Any], *, repeatable: bool = False) -> Any:
+    return answered(session.http.request("POST", session.settings["base_url"] + path, json=body, repeatable=repeatable))
+
+
+def answered(response: Response) -> Any:
+    """The answer's JSON; Permanent when Notes refused the whole request (`http` has dealt with 401, 429 and 5xx)."""
+    if response.status < 400:
+        return response.json()
+    raise Permanent(f"Notes refused {response.method} {response.path} with {response.status}: {reason(response)}")
+
+
+def reason(response: Response) -> str:
+    body = response.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    return error["message"] if isinstance(error, dict) and "message" in error else "it gave no reason"
+
+
+def create_field(session: Session, wanted: Property) -> bool:
+    """False when it is there already: 409, of which Notes says that nothing was changed."""
+    field = {"name": wanted.name, "label": wanted.label, "type": TYPES[wanted.kind], "unique": wanted.unique}
+    body = {**field, "options": [choice.value for choice in wanted.choices]}
+    response = session.http.request("POST", session.settings["base_url"] + "/fields", json=body, repeatable=True)
+    if response.status == 409:
+        return False
+    answered(response)
+    return True
+
+
+def item(change: Change, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    fields = fields_to_wire(change.properties, kinds)
+    if change.op is Op.UPSERT:
+        fields[KEY.name] = change.unique_key
+    return {"ref": change.local_key, "id": change.remote_id, "fields": fields}
+
+
+def result(change: Change, verdict: Mapping[str, Any] | None) -> PushResult:
+    """A record that Notes does not mention may or may not have been written."""
+    if verdict is None:
+        return PushResult(change.local_key, Status.UNKNOWN)
+    refused = verdict.get("error")
+    if not refused:
+        return PushResult(change.local_key, Status(verdict["status"]), verdict["id"])
+    code = CODES.get(refused["code"], Code.OTHER)
+    error = RecordError(code, refused["message"], refused.get("field"), refused["code"], refused.get("id"))
+    return PushResult(change.local_key, Status.REJECTED, change.remote_id, error)
+
+
+def record(note: Mapping[str, Any], kinds: Mapping[str, Kind]) -> RemoteRecord:
+    return RemoteRecord(note["id"], {name: from_wire(kind, note["fields"].get(name)) for name, kind in kinds.items()})

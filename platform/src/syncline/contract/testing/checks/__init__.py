@@ -1,0 +1,7 @@
+"""The checks, by what they look at. Importing this package registers all of them."""
+
+from __future__ import annotations
+
+from . import catalog, description, faults, process, push, read, secrecy
+
+__all__ = ["catalog", "description", "faults", "process", "push", "read", "secrecy"]

@@ -1,0 +1,139 @@
+"""How a connector takes the vendor's refusals and the network's failures."""
+
+from __future__ import annotations
+
+import time
+
+from syncline.contract import (
+    AuthError,
+    Capability,
+    Op,
+    OutcomeUnknown,
+    Permanent,
+    PullRequest,
+    RecordRejected,
+    Retryable,
+    Status,
+    SynclineError,
+)
+
+from ..check import attempt, check, expect, told
+from ..lab import SHORT, Lab
+from ..proxy import Fault, answer, html
+
+AFTER = 2.0
+NOWHERE = "http://127.0.0.1:9"  # discard: nothing listens there
+
+
+@check("account", Capability.CHECK)
+def account(lab: Lab) -> None:
+    """`check` names the remote account: an id and a name."""
+    found = lab.call.check(session=lab.session())
+    expect(found.id and found.name, f"`check` gave {found!r}: people cannot tell which account they connected.")
+
+
+@check("auth-error", Capability.CHECK)
+def auth_error(lab: Lab) -> None:
+    """A 401 makes `check` raise AuthError."""
+    with lab.proxy.playing(answer(401, lab.target.refusal)):
+        got = attempt(lambda: lab.call.check(session=lab.session()))
+    expect(isinstance(got, AuthError), f"After a 401 `check` gave {told(got)} instead of AuthError.")
+
+
+@check("unreachable", Capability.CHECK)
+def unreachable(lab: Lab) -> None:
+    """No connection or no answer in time makes `check` raise Retryable."""
+    got = attempt(lambda: lab.call.check(session=lab.session(url=NOWHERE)))
+    expect(isinstance(got, Retryable), f"Without a connection `check` gave {told(got)} instead of Retryable.")
+    with lab.proxy.playing(Fault(stall=True)):
+        got = attempt(lambda: lab.call.check(session=lab.session(timeout=SHORT)))
+    expect(isinstance(got, Retryable), f"After a time-out `check` gave {told(got)} instead of Retryable: is it `repeatable`?")
+
+
+@check("rate-limit", Capability.PUSH, Capability.DISCOVER)
+def rate_limit(lab: Lab) -> None:
+    """A 429 with Retry-After on a write becomes Retryable with that wait, or is waited out; nothing says it was written."""
+    changes = lab.changes(1)
+    lab.budget.longest = 0.0
+    started = time.monotonic()
+    with lab.proxy.playing(answer(429, lab.target.refusal, writes=True, Retry_After=str(int(AFTER)))):
+        got = attempt(lambda: lab.push(changes))
+    waited = max(time.monotonic() - started, lab.budget.longest)
+    if isinstance(got, Exception):
+        expect(isinstance(got, Retryable), f"After a 429 `push` raised {told(got)} instead of RateLimited.")
+        after = got.after if isinstance(got, Retryable) else None
+        expect((after or 0.0) >= AFTER, f"The vendor asked for {AFTER} s, but the error's `after` is {after}.")
+    else:
+        expect(all(r.status is Status.NOT_SENT for r in got), f"After nothing but 429 `push` gave {got} instead of NOT_SENT.")
+        expect(waited >= AFTER, f"The vendor asked for {AFTER} s, but nobody was told to wait.")
+
+
+@check("refusal", Capability.PUSH, Capability.DISCOVER)
+def refusal(lab: Lab) -> None:
+    """A 400 on a write becomes RecordRejected, Permanent or REJECTED results, also when its body is not as documented."""
+    expect(lab.target.refusal is not None, "The target has no `refusal`: give the body of the vendor's answer 400.")
+    for body in (lab.target.refusal, {}):
+        changes = lab.changes(1)
+        with lab.proxy.playing(answer(400, body, writes=True)):
+            got = attempt(lambda changes=changes: lab.push(changes))  # type: ignore[misc]
+        if isinstance(got, Exception):
+            expect(isinstance(got, Permanent | RecordRejected), f"After a 400 with {body!r} `push` raised {told(got)}.")
+        else:
+            expect([r.status for r in got] == [Status.REJECTED], f"After a 400 with {body!r} `push` gave {got}.")
+
+
+@check("outcome-unknown", Capability.PUSH, Capability.DISCOVER)
+def outcome_unknown(lab: Lab) -> None:
+    """A 500, a lost connection or a time-out after a create was sent becomes OutcomeUnknown or UNKNOWN results."""
+    lost = {
+        "a 500": answer(500, writes=True, forward=True),
+        "a lost connection": Fault(cut=True, forward=True, writes=True),
+        "a time-out": Fault(stall=True, forward=True, writes=True),
+    }
+    for what, fault in lost.items():
+        changes = lab.changes(1)
+        session = lab.session(timeout=SHORT if fault.stall else 5.0)
+        with lab.proxy.playing(fault):
+            got = attempt(lambda changes=changes, session=session: lab.push(changes, session))  # type: ignore[misc]
+        known = isinstance(got, Exception) and not isinstance(got, OutcomeUnknown)
+        expect(not known, f"After {what} `push` raised {told(got)}, but the record may have been created.")
+        if not isinstance(got, Exception):
+            expect([r.status for r in got] == [Status.UNKNOWN], f"After {what} `push` gave {got} instead of UNKNOWN.")
+
+
+@check("no-repeat", Capability.PUSH, Capability.DISCOVER)
+def no_repeat(lab: Lab) -> None:
+    """A create whose answer was lost is not sent again by the connector: only the host can tell whether that is safe."""
+    changes = lab.changes(1)
+    lab.object_type  # noqa: B018 - discovered before requests are counted
+    with lab.proxy.playing(Fault(cut=True, forward=True, writes=True)):
+        attempt(lambda: lab.push(changes, lab.session(patience=5.0)))
+        writes = lab.proxy.writes
+    expect(writes == 1, f"One create was pushed, its answer was lost, and {writes} writes were sent.")
+
+
+@check("html-answer", Capability.CHECK)
+def html_answer(lab: Lab) -> None:
+    """An answer 200 with a page of HTML (a proxy's, say) becomes one of the contract's errors in every hook."""
+    for name, call in _calls(lab).items():
+        with lab.proxy.playing(html()):
+            got = attempt(call)  # type: ignore[arg-type]
+        named = isinstance(got, SynclineError)
+        unknown = isinstance(got, list) and [r.status for r in got] == [Status.UNKNOWN]
+        expect(named or unknown, f"A page of HTML made `{name}` give {told(got)}.")
+
+
+def _calls(lab: Lab) -> dict[str, object]:
+    session, names = lab.session(), tuple(lab.target.record(0))
+    request = PullRequest(properties=names)
+    calls = {
+        "check": lambda: lab.call.check(session=session),
+        "discover": lambda: lab.call.discover(session=session),
+        "push": lambda changes=lab.changes(1, Op.CREATE): lab.push(changes),
+        "fetch": lambda: lab.call.fetch(session=session, object_type=lab.object_type, ids=["1"], properties=names),
+        "pull": lambda: list(lab.call.pull(session=session, object_type=lab.object_type, request=request)),
+    }
+    if Capability.DISCOVER in lab.able:
+        lab.object_type  # noqa: B018 - discovered before the answers turn into pages
+        return {name: call for name, call in calls.items() if name in lab.able}
+    return {"check": calls["check"]}

@@ -1,0 +1,90 @@
+"""Reading: pages, positions, records as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from syncline.contract import Capability, ObjectType, Page, PullRequest, RemoteRecord
+
+from ..canonical import problem
+from ..check import check, expect
+from ..lab import Lab
+
+PULLS = (Capability.DISCOVER, Capability.PULL)
+PAGES = 3
+
+
+@check("pull-resume", *PULLS)
+def pull_resume(lab: Lab) -> None:
+    """A pull over three pages, stopped after the second and resumed from its position, loses and repeats nothing."""
+    _fill(lab)
+    whole = [record.id for page in _pull(lab) for record in page.records]
+    expect(len(set(whole)) == len(whole), "One pull gave a record twice.")
+    first = _pull(lab)
+    begun = [next(first), next(first)]
+    position = begun[-1].position
+    expect(position, "The second of three pages has no position to resume from.")
+    resumed = [record.id for page in (*begun, *_pull(lab, position)) for record in page.records]
+    lost, again = set(whole) - set(resumed), len(resumed) - len(set(resumed))
+    expect(not lost and not again, f"Resumed after page two, the pull lost {len(lost)} records and repeated {again}.")
+
+
+@check("pull-lazy", *PULLS)
+def pull_lazy(lab: Lab) -> None:
+    """`pull` gives its first page before it asks for the last one: memory stays constant, and a stop is cheap."""
+    _fill(lab)
+    lab.proxy.seen.clear()
+    pages = _pull(lab)
+    next(pages)
+    before = len(lab.proxy.seen)
+    remaining = sum(1 for _ in pages)
+    expect(len(lab.proxy.seen) > before, f"All {remaining + 1} pages were read before the first one was given.")
+
+
+@check("records-fit", *PULLS)
+def records_fit(lab: Lab) -> None:
+    """Every record pulled has an id and only properties asked for, canonical and valid for the declared schema."""
+    names = tuple(lab.target.record(0))
+    lab.created()
+    lab.settle()
+    records = [record for page in _pull(lab, properties=names) for record in page.records]
+    expect(records, "`pull` gave no record although one was just written.")
+    for record in records:
+        _fits(record, lab.object_type, names)
+
+
+def _fits(record: RemoteRecord, object_type: ObjectType, names: tuple[str, ...]) -> None:
+    expect(isinstance(record.id, str) and record.id, f"A record's id is {record.id!r}, not a text.")
+    extra = sorted(set(record.properties) - set(names))
+    expect(not extra, f"The record {record.id} has properties nobody asked for: {extra}.")
+    for name, value in record.properties.items():
+        definition = object_type.property(name)
+        wrong = problem(value, definition) if definition else "it is not declared"
+        expect(not wrong, f"The property `{name}` of the record {record.id}: {wrong}.")
+
+
+@check("fetch-gone", Capability.DISCOVER, Capability.FETCH, Capability.PUSH)
+def fetch_gone(lab: Lab) -> None:
+    """`fetch` leaves out an id that is gone and gives the others."""
+    expect(lab.target.missing_id, "The target has no `missing_id`: give an id that no record has.")
+    [there] = lab.created()
+    ids = [lab.target.missing_id, there]
+    found = lab.call.fetch(session=lab.session(), object_type=lab.object_type, ids=ids, properties=tuple(lab.target.record(0)))
+    expect(set(found) == {there}, f"Asked for one record that is there and one that is gone, `fetch` gave {sorted(found)}.")
+
+
+def _fill(lab: Lab) -> None:
+    """Enough records for three pages: what is there already counts."""
+    lab.object_type  # noqa: B018 - properties are created before anything is listed
+    there = sum(len(page.records) for page in _pull(lab))
+    wanted = (PAGES - 1) * lab.object_type.page_size + 1
+    if there < wanted and Capability.PUSH in lab.able:
+        lab.filled(wanted - there)
+        lab.settle()
+    pages = sum(1 for _ in _pull(lab))
+    expect(pages >= PAGES, f"The server holds {pages} pages, {PAGES} are needed: fill it, or correct the declared `page_size`.")
+
+
+def _pull(lab: Lab, position: str | None = None, properties: tuple[str, ...] = ()) -> Iterator[Page]:
+    request = PullRequest(properties=properties or tuple(lab.target.record(0)), position=position)
+    return iter(lab.call.pull(session=lab.session(), object_type=lab.object_type, request=request))

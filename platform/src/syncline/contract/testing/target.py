@@ -1,0 +1,116 @@
+"""What a connector's author supplies so that the suite can try the connector: a server to point it at and sample values."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from syncline.contract import ConnectorSpec, DatasetInfo, Property, Sandbox, Value
+
+from .check import Breach
+
+START_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server that behaves like the vendor.
+
+    `url`: its address, `http://127.0.0.1:…`. `headers`: what a request must carry to be let in.
+    `settings`: the connector's settings that lead to it; `{url}` stands for the address to call (the suite puts its own
+    proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settle: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the suite writes, and where.
+
+    `server`: starts the server for a connector. `object_type`: key of the object that is written.
+    `record(n)`: canonical values of the n-th good record, no two alike, with a value for every kind the object has.
+    `rejected`: values that make the vendor refuse a record, over those of a good one.
+    `refusal`: body of the vendor's answer 400 to a whole request. `missing_id`: an id that no record has.
+    `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
+    `reads`: regular expression for paths that only read although they are not called with GET.
+    `skip`: name of a check → why it does not apply to this connector.
+    """
+
+    server: Callable[[ConnectorSpec], AbstractContextManager[Server]]
+    object_type: str
+    record: Callable[[int], Mapping[str, Value]]
+    rejected: Mapping[str, Value] | None = None
+    refusal: Any = None
+    missing_id: str = ""
+    create: tuple[Property, ...] = ()
+    dataset: DatasetInfo | None = None
+    reads: str = ""
+    skip: Mapping[str, str] = field(default_factory=dict)
+
+
+def sandboxed(
+    headers: Callable[[Mapping[str, Any]], Mapping[str, str]],
+    settle: Callable[[Mapping[str, Any], float], None] | None = None,
+) -> Callable[[ConnectorSpec], AbstractContextManager[Server]]:
+    """Starts the connector's own sandbox. Both arguments get the JSON line it printed."""
+
+    @contextlib.contextmanager
+    def server(connector: ConnectorSpec) -> Iterator[Server]:
+        sandbox = connector.sandbox()
+        with started(sandbox) as ready:
+            pause = (lambda seconds: settle(ready, seconds)) if settle else time.sleep
+            yield Server(url=ready["url"], headers=headers(ready), settings=sandbox.settings, settle=pause)
+
+    return server
+
+
+@contextlib.contextmanager
+def started(sandbox: Sandbox) -> Iterator[Mapping[str, Any]]:
+    """Runs the sandbox's process on a free port; gives the JSON line it prints. Ends it by its pid."""
+    command = [*sandbox.command, "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        try:
+            yield _ready(process, command)
+        finally:
+            _end(process)
+
+
+def _ready(process: subprocess.Popen[bytes], command: Sequence[str]) -> Mapping[str, Any]:
+    line = _first_line(process.stdout, START_TIMEOUT)
+    what = f"The sandbox `{' '.join(command)}`"
+    try:
+        ready = json.loads(line)
+    except ValueError:
+        raise Breach(f"{what} must print one JSON line with its `url` when it is ready, but printed {line[:200]!r}.") from None
+    if not isinstance(ready, dict) or not str(ready.get("url", "")).startswith("http://127.0.0.1:"):
+        raise Breach(f"{what} must name its address on 127.0.0.1 under `url`, but printed {line[:200]!r}.")
+    return ready
+
+
+def _first_line(stream: IO[bytes] | None, seconds: float) -> bytes:
+    if stream is None:
+        raise ValueError("The process has no standard output to read.")
+    readable, _, _ = select.select([stream], [], [], seconds)
+    return stream.readline() if readable else b""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
