@@ -1,0 +1,3 @@
+"""Syncs: what goes where. Models, the pure mapping engine (`engine`) and publishing."""
+
+from __future__ import annotations

@@ -1,0 +1,138 @@
+"""A sync, its draft (rules and match steps as rows) and its published versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from .engine.content import Mode, NullPolicy, WriteMode
+
+
+class Sync(models.Model):
+    """Dataset ↔ object over a connection."""
+
+    class Direction(models.TextChoices):
+        PUSH = "push", "Push: from here to the account"
+
+    class GonePolicy(models.TextChoices):
+        LEAVE = "leave", "Leave it deleted"
+        RECREATE = "recreate", "Create it again"
+        REVIEW = "review", "Put it on the review list"
+
+    name = models.CharField(max_length=120)
+    connection = models.ForeignKey("syncline.Connection", on_delete=models.PROTECT, related_name="syncs")
+    dataset = models.CharField(max_length=120, help_text="What is synced, e.g. companies.company.")
+    object_type = models.CharField("object", max_length=120, help_text="The kind of remote record, e.g. companies.")
+    direction = models.CharField(max_length=8, choices=Direction, default=Direction.PUSH)
+    mode = models.CharField(
+        max_length=8,
+        choices=[
+            (Mode.UPSERT.value, "Create and update"),
+            (Mode.UPDATE.value, "Only update what is there"),
+            (Mode.CREATE.value, "Only create what is missing"),
+        ],
+        default=Mode.UPSERT.value,
+    )
+    segment = models.CharField(max_length=80, blank=True, help_text="A named part of the dataset; empty means all.")
+    filter = models.TextField(blank=True, help_text="A CEL expression; only records for which it is true are synced.")
+    cron = models.CharField(max_length=120, blank=True, help_text="When it runs, e.g. 0 3 * * *; empty means by hand.")
+    enabled = models.BooleanField(default=True)
+    gone_policy = models.CharField(
+        "when a record was deleted remotely", max_length=8, choices=GonePolicy, default=GonePolicy.LEAVE
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
+    )
+    current = models.ForeignKey(
+        "syncline.MappingVersion", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
+    )
+    next_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created = models.DateTimeField(auto_now_add=True)
+    modified = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        indexes = [
+            models.Index(fields=["next_due_at"], name="sync_due", condition=models.Q(enabled=True, next_due_at__isnull=False))
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FieldRule(models.Model):
+    """One row of the draft: a dataset field or a CEL expression, through transforms, to a property or an association."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="rules")
+    position = models.PositiveIntegerField(default=0)
+    source = models.CharField("field", max_length=120, blank=True)
+    expression = models.TextField("or expression (CEL)", blank=True)
+    target = models.CharField(max_length=160)
+    association = models.BooleanField(default=False, help_text="The target is an object type to associate with.")
+    transforms = models.JSONField(default=list, blank=True, help_text='A list such as [{"name": "trim"}].')
+    write_mode = models.CharField(
+        max_length=12,
+        choices=[
+            (WriteMode.OVERWRITE.value, "Always"),
+            (WriteMode.IF_EMPTY.value, "Only if empty there"),
+            (WriteMode.IF_NEW.value, "Only in new records"),
+            (WriteMode.APPEND.value, "Add to the set"),
+        ],
+        default=WriteMode.OVERWRITE.value,
+    )
+    null_policy = models.CharField(
+        "an empty value",
+        max_length=8,
+        choices=[(NullPolicy.CLEAR.value, "Clears the property"), (NullPolicy.SKIP.value, "Leaves it as it is")],
+        default=NullPolicy.CLEAR.value,
+    )
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["sync", "position", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.source or self.expression or '(nothing)'} → {self.target}"
+
+
+class MatchStepRow(models.Model):
+    """One step of the draft's match rule; steps are tried in order."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="match_steps")
+    position = models.PositiveIntegerField(default=0)
+    property = models.CharField(max_length=160)
+    also = models.JSONField(default=list, blank=True, help_text="Further properties that identify the remote record.")
+    normalise = models.CharField(max_length=40, default="text")
+    only_if_unique = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["sync", "position", "id"]
+        verbose_name = "match step"
+
+    def __str__(self) -> str:
+        return f"by {self.property}"
+
+
+class MappingVersion(models.Model):
+    """A mapping as it was published; never changed afterwards, because runs are pinned to it."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    content = models.JSONField()
+    digest = models.CharField(max_length=16)
+    published_at = models.DateTimeField(auto_now_add=True)
+    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["sync", "-number"]
+        constraints = [models.UniqueConstraint(fields=["sync", "number"], name="mapping_version_number")]
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A published mapping version is never changed. Publish a new one.")
+        super().save(*args, **kwargs)
