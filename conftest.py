@@ -1,12 +1,21 @@
-"""Set-up shared by every test: a database, a place for generated files, and an account of what was left out."""
+"""Set-up shared by every test: a database, parts of the machine, and an account of what was left out.
+
+A test that needs a part which is not on every machine takes a fixture (`chromium`, `reference`) or skips with a reason
+of the form `part: how to get it`. The last lines of a run list them; with CI=true such a skip is a failure, except for
+the parts in ALLOWED_IN_CI.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
+import shutil
+from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent
@@ -17,7 +26,15 @@ os.environ.setdefault("SYNCLINE_TEST_ID", str(os.getpid()))  # xdist workers inh
 # that one looks like a package which contains them.
 platform.__path__ = [str(ROOT / "platform")]
 
+# Machines differ too much in speed for a limit per example.
+hypothesis.settings.register_profile("syncline", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("syncline")
+
+# Parts that a checkout cannot bring along.
+ALLOWED_IN_CI = frozenset({"reference"})
+
 _held = contextlib.ExitStack()
+_left_out: Counter[str] = Counter()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,3 +62,66 @@ def database_url(db: None) -> str:
     known = connection.settings_dict
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
     return make_conninfo(**{names[key]: known[key] for key in names if known[key]})
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, filter(None, names))), None)
+    return found or pytest.skip("chromium: apt-get install chromium, or set CHROMIUM to the path of one")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of published API specifications and recordings, which stands beside the checkout."""
+    folder = ROOT.parent / "shared" / "reference"
+    return folder if folder.is_dir() else pytest.skip(f"reference: put the published specifications into {folder}")
+
+
+def part_missing(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    """The reason of a skip that is no expected failure."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return None
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")
+
+
+def _forbid_in_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = part_missing(report)
+    if reason and os.environ.get("CI") == "true" and reason.partition(":")[0] not in ALLOWED_IN_CI:
+        report.outcome = "failed"
+        report.longrepr = f"Left out, which CI does not allow: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_in_ci(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_in_ci(report)
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if reason := part_missing(report):
+        _left_out[reason] += 1
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if reason := part_missing(report):
+        _left_out[f"{reason} (all of {report.nodeid})"] += 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("left out")
+    for reason, tests in sorted(_left_out.items()):
+        terminalreporter.line(f"{tests} × {reason}")
+    if not _left_out:
+        terminalreporter.line("nothing")
