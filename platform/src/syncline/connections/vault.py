@@ -34,7 +34,8 @@ class _Wrapping(DeferredAttribute):
     """Puts what is assigned to the field into its masked form, so that an unsaved object leaks as little as a stored one."""
 
     def __set__(self, instance: models.Model, value: Any) -> None:
-        instance.__dict__[self.field.attname] = self.field.wrap(value)
+        field: _EncryptedField = self.field  # type: ignore[assignment]
+        instance.__dict__[field.attname] = field.wrap(value)
 
 
 class _EncryptedField(Base):

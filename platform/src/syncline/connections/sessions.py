@@ -1,0 +1,139 @@
+"""Opens sessions: what a hook needs to work with one connection."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from syncline.contract import Auth, AuthError, AuthMethod, Budget, ConfigError, HeaderAuth, Http, Session, UnsupportedFeature
+from syncline.registry import Connector
+
+from . import access, effective, schema
+from .effective import ConnectorMissing
+from .models import Connection, ConnectionState, Installation
+from .redaction import RedactingLogger, secret_values
+from .secrets import reveal
+from .token_endpoint import TokenEndpoint
+from .tokens import OAuthTokens, mark
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A connection whose connector and settings are in order."""
+
+    connection: Connection
+    connector: Connector
+    settings: Mapping[str, Any]
+    method: AuthMethod
+
+
+def open_session(
+    connection: Connection,
+    *,
+    gate: Callable[[float], None] | None = None,
+    patience: float = 60.0,
+    pool_size: int = 16,
+    budget: Budget | None = None,
+) -> Session:
+    """A session for a run or a page. Asks nobody; the first request does.
+
+    ConfigError: connector missing, settings wrong, owner inactive. AuthError: not connected, or to be reconnected.
+    Both are noted in the connection's state. `gate`, `patience`, `pool_size`, `budget`: see Http.
+    """
+    if reason := access.parked_reason(connection):
+        raise ConfigError(reason)
+    ready = prepare(connection)
+    if connection.state == ConnectionState.RECONNECT:
+        raise AuthError(connection.state_reason)
+    return session_with(ready, stored_auth(ready), gate=gate, patience=patience, pool_size=pool_size, budget=budget)
+
+
+def prepare(connection: Connection, method: str = "") -> Prepared:
+    """Connector, settings and sign-in of a connection; notes in its state what is wrong with them."""
+    try:
+        connector = effective.connector_of(connection)
+        settings = effective.settings_of(connection, connector.info)
+        return Prepared(connection, connector, settings, effective.method_of(connection, connector, method))
+    except ConfigError as error:
+        if connection.pk:
+            note_config(connection, error)
+        raise
+
+
+def note_config(connection: Connection, error: ConfigError) -> None:
+    """Connector missing or settings wrong, told once; the state to come back to is kept."""
+    if isinstance(error, ConnectorMissing):
+        Connection.objects.filter(pk=connection.pk).exclude(state=ConnectionState.MISSING).update(state_before=connection.state)
+        mark(connection.pk, ConnectionState.MISSING, str(error))
+    else:
+        mark(connection.pk, ConnectionState.SETTINGS, str(error))
+
+
+def session_with(
+    ready: Prepared,
+    auth: Auth,
+    *,
+    gate: Callable[[float], None] | None = None,
+    patience: float = 60.0,
+    pool_size: int = 16,
+    budget: Budget | None = None,
+) -> Session:
+    connection, info = ready.connection, ready.connector.info
+    log = RedactingLogger(f"syncline.connector.{info.key}", lambda: _secrets_of(connection, auth))
+    http = Http(
+        hosts=effective.hosts_of(info), auth=auth, budget=budget, log=log, gate=gate, patience=patience, pool_size=pool_size
+    )
+    return Session(ready.settings, http, Installation.current_id(), log, connection.account_id)
+
+
+def stored_auth(ready: Prepared, *, insist: bool = False) -> Auth:
+    """Signs in with what is stored; OAuth tokens are read from the database at every refresh."""
+    connection, method = ready.connection, ready.method
+    if method.kind != "none" and not connection.credentials:
+        raise AuthError(f"{connection.name} is not connected yet. Connect it first.")
+    if method.kind == "oauth2":
+        return OAuthTokens(connection.pk, token_endpoint(ready), insist=insist)
+    return given_auth(method, connection.credentials or {})
+
+
+def given_auth(method: AuthMethod, credentials: Mapping[str, Any]) -> Auth:
+    """Signs in with credentials at hand. Token kinds send the field `token`, else their only secret field, as bearer."""
+    if method.kind == "none":
+        return HeaderAuth({})
+    if method.kind == "basic":
+        pair = f"{credentials.get('username', '')}:{credentials.get('password', '')}"
+        return HeaderAuth({"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
+    if method.kind in {"token", "oauth2"}:
+        return HeaderAuth({"Authorization": f"Bearer {_bearer(method, credentials)}"})
+    raise UnsupportedFeature(f"Signing in by {method.kind} is not supported yet. Choose another way.")
+
+
+def _bearer(method: AuthMethod, credentials: Mapping[str, Any]) -> str:
+    names = ["access_token"] if method.kind == "oauth2" else ["token", *schema.secret_names(method.schema)]
+    for name in names:
+        if credentials.get(name):
+            return reveal(credentials[name])
+    raise AuthError(f"The stored credentials hold no {names[-1]}. Connect again.")
+
+
+def token_endpoint(ready: Prepared) -> TokenEndpoint:
+    """The vendor's token endpoint with the registration's client; ConfigError when there is no registration."""
+    registration = ready.connection.registration
+    if registration is None or not registration.client_id:
+        raise ConfigError(
+            f"{ready.connection.name} has no registration with a client id. "
+            f"Add one of {ready.connector.title} and choose it here."
+        )
+    url = effective.address(ready.method.token_url, ready.settings)
+    return TokenEndpoint(
+        url, registration.client_id, reveal(registration.client_secret), effective.hosts_of(ready.connector.info)
+    )
+
+
+def _secrets_of(connection: Connection, auth: Auth) -> list[str]:
+    client = connection.registration.client_secret if connection.registration else None
+    live = auth.secrets() if isinstance(auth, OAuthTokens) else []
+    used = list(auth.fixed.values()) if isinstance(auth, HeaderAuth) else []
+    return secret_values(connection.credentials, client) + live + [one.split(" ", 1)[-1] for one in used]
