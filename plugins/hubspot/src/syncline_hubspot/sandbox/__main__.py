@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -24,8 +25,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limits", choices=("on", "off"), default="on", help="HubSpot's rate limits")
     parser.add_argument("--index-lag", type=float, default=Config().index_lag_s, help="seconds until search sees a write")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added to every call")
-    parser.add_argument("--client-id", default=OAuthApp.client_id)
-    parser.add_argument("--client-secret", default=OAuthApp.client_secret)
+    parser.add_argument("--client-id", default=OAuthApp().client_id)
+    parser.add_argument("--client-secret", default=OAuthApp().client_secret)
     parser.add_argument("--redirect-uri", action="append", default=[], help="may be repeated; none: any loopback address")
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process does")
     return parser.parse_args()
@@ -57,6 +58,8 @@ def main() -> int:
     given = _arguments()
     parent = os.getppid() if given.with_parent else None
     server = _server(given)
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1_000)  # records are never part of a cycle; looking for some cost a third of the time
     listener = socket.create_server(("127.0.0.1", given.port))
     port = listener.getsockname()[1]
     sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}", "token": server.token}) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -30,7 +31,7 @@ def _refused(message: str, status: int = 400) -> ApiError:
     return ApiError(Reply(status, {"message": message}))
 
 
-def _record(call: Call, table: Table, key: str) -> Record:
+def _record(table: Table, key: str) -> Record:
     record = table.resolve(key)
     if record is None:
         raise _refused(f"No {table.kind.singular} {key} in the sandbox.", 404)
@@ -57,7 +58,7 @@ def reset_counters(call: Call) -> Reply:
 
 def read_clock(call: Call) -> Reply:
     now = call.server.clock.now()
-    return Reply(200, {"now": now, "iso": iso(now)})
+    return Reply(200, {"now": now, "iso": iso(now), "cpu_s": time.process_time()})
 
 
 def advance_clock(call: Call) -> Reply:
@@ -155,7 +156,7 @@ def dump(call: Call) -> Reply:
     shown = []
     for record in table.records.values():
         table.settle(record, now, lag)
-        if ids and record.id not in ids or only_live and record.archived_at:
+        if (ids and record.id not in ids) or (only_live and record.archived_at):
             continue
         if name is None or record.values.get(name) == value:
             shown.append(_dumped(portal, table, record))
@@ -180,7 +181,7 @@ def _dumped(portal: Portal, table: Table, record: Record) -> Json:
 def patch_object(call: Call) -> Reply:
     """As a user of HubSpot would edit the record, read-only properties included."""
     portal, table = _table(call)
-    record = _record(call, table, call.args["id"])
+    record = _record(table, call.args["id"])
     writer = Writer(portal, table)
     given = {name: value for name, value in call.body().items() if table.checks.get(name, True) is not None}
     try:
@@ -194,15 +195,15 @@ def patch_object(call: Call) -> Reply:
 
 def delete_object(call: Call) -> Reply:
     portal, table = _table(call)
-    archive(portal, table, _record(call, table, call.args["id"]), iso(portal.clock.now()))
+    archive(portal, table, _record(table, call.args["id"]), iso(portal.clock.now()))
     return Reply(204)
 
 
 def merge_object(call: Call) -> Reply:
     """`{"into": id}`: that record is the primary one; the answer names the id of the record that survives."""
     portal, table = _table(call)
-    primary = _record(call, table, str(call.body().get("into")))
-    survivor = merge(portal, table, primary, _record(call, table, call.args["id"]))
+    primary = _record(table, str(call.body().get("into")))
+    survivor = merge(portal, table, primary, _record(table, call.args["id"]))
     return Reply(200, _dumped(portal, table, survivor))
 
 
@@ -211,7 +212,7 @@ def link_objects(call: Call) -> Reply:
     portal, table = _table(call)
     pair: Pair = (table.kind.type_id, portal.table(call.args["to"]).kind.type_id)
     for given in _list_or_object(call):
-        portal.links.set(pair, str(given["from"]), str(given["to"]), {portal.links.default(pair).spec})
+        portal.links.connect(pair, str(given["from"]), str(given["to"]), {portal.links.default(pair).spec})
     return Reply(204)
 
 

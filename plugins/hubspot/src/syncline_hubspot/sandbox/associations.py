@@ -68,7 +68,7 @@ def _specs(call: Call, pair: Pair, given: Any) -> set[Spec]:
 
 
 def _linked(call: Call, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) -> None:
-    call.portal.links.set(pair, from_id, to_id, specs)
+    call.portal.links.connect(pair, from_id, to_id, specs)
     _count_contacts(call, pair, from_id, to_id)
 
 
@@ -98,7 +98,7 @@ def _labels(call: Call, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) 
     }
 
 
-def _defaults(pair: Pair, from_id: str, to_id: str, kind: LinkType) -> list[Json]:
+def _defaults(from_id: str, to_id: str, kind: LinkType) -> list[Json]:
     """The unlabelled association answers both directions."""
     forth = {"associationCategory": kind.category, "associationTypeId": kind.type_id}
     back = {"associationCategory": kind.category, "associationTypeId": kind.inverse_id}
@@ -119,7 +119,7 @@ def _create_default(call: Call, pair: Pair, given: Json) -> list[Json]:
     from_id, to_id = _ends(call, pair, given)
     kind = call.portal.links.default(pair)
     _linked(call, pair, from_id, to_id, {kind.spec} | call.portal.links.of(pair, from_id).get(to_id, set()))
-    return _defaults(pair, from_id, to_id, kind)
+    return _defaults(from_id, to_id, kind)
 
 
 def _batch(call: Call, status: int, write: Written) -> Reply:

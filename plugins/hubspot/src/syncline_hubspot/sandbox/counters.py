@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections import Counter
 
 WRITES = frozenset(
-    "batch_create batch_update batch_upsert batch_archive single_create single_update single_archive merge gdpr_delete "
-    "associations_create associations_archive".split()
+    (
+        "batch_create",
+        "batch_update",
+        "batch_upsert",
+        "batch_archive",
+        "single_create",
+        "single_update",
+        "single_archive",
+        "merge",
+        "gdpr_delete",
+        "associations_create",
+        "associations_archive",
+    )
 )
 """Calls that change records or associations."""
-READS = frozenset("list search batch_read single_get associations_read".split())
+READS = frozenset(("list", "search", "batch_read", "single_get", "associations_read"))
 """Calls that read records or associations."""
 
 

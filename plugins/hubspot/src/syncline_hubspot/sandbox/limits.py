@@ -25,14 +25,13 @@ class Limits:
         if not self.config.limits:
             return {}
         now = self.clock.now()
+        headers: dict[str, str] = {}
         if self.used_today(grant.portal_id) >= self.config.daily:
             raise daily_reached()
         if pool == "search":
             self._take(("search", str(grant.portal_id)), now, 1.0, self.config.search_per_second, pool)
-            headers = {}
         elif pool == "associations":
             self._take(("associations", grant.budget), now, 10.0, self.config.associations_burst, pool)
-            headers = {}
         else:
             headers = self._burst(grant, now)
         self.days[self._day(grant.portal_id)] = self.used_today(grant.portal_id) + 1

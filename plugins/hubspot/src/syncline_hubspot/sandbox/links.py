@@ -92,7 +92,7 @@ class Links:
     def default(self, pair: Pair) -> LinkType:
         return next(kind for kind in self.types_of(pair).values() if kind.label is None)
 
-    def set(self, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) -> None:
+    def connect(self, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) -> None:
         """Labels replace the pair's earlier labels; the unlabelled type is always there."""
         kinds = self.types_of(pair)
         if any(kinds[spec].type_id in _PRIMARY for spec in specs):
@@ -140,4 +140,4 @@ class Links:
         for pair, to_id, specs in self.around(type_id, old_id):
             self.remove(pair, old_id, to_id)
             if to_id != new_id:
-                self.set(pair, new_id, to_id, specs)
+                self.connect(pair, new_id, to_id, specs)

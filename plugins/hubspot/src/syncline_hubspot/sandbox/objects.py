@@ -170,7 +170,7 @@ def associate_new(portal: Portal, table: Table, record: Record, given: Json) -> 
             for other in portal.every_table():
                 pair = (table.kind.type_id, other.kind.type_id)
                 if spec in portal.links.types_of(pair) and other.live(str(item["to"]["id"])):
-                    portal.links.set(pair, record.id, str(item["to"]["id"]), {spec})
+                    portal.links.connect(pair, record.id, str(item["to"]["id"]), {spec})
 
 
 def update_record(call: Call) -> Reply:

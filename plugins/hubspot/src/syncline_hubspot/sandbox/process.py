@@ -41,6 +41,10 @@ class Admin:
     def now(self) -> float:
         return float(self._do("GET", "/clock")["now"])
 
+    def cpu_s(self) -> float:
+        """Processor time the sandbox has used so far."""
+        return float(self._do("GET", "/clock")["cpu_s"])
+
     def advance(self, seconds: float) -> float:
         """Moves the sandbox's clock forward: index lag, token expiry and rate windows pass without waiting."""
         return float(self._do("POST", "/clock", {"advance": seconds})["now"])

@@ -123,7 +123,7 @@ class Table:
     # records
 
     def next_id(self) -> str:
-        self._last_id += self.random.randint(1, 9)
+        self._last_id += 1 + int(self.random.random() * 9)
         self._ids.append(self._last_id)
         return str(self._last_id)
 

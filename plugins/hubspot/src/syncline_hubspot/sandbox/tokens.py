@@ -101,7 +101,7 @@ class Tokens:
 
     def revoke_portal(self, portal_id: int) -> int:
         """As if the user had uninstalled the app."""
-        held = [*self.access.values(), *self.refresh.values()]
+        held: list[Grant | Refresh] = [*self.access.values(), *self.refresh.values()]
         hit = [each for each in held if each.portal_id == portal_id]
         for each in hit:
             each.revoked = True

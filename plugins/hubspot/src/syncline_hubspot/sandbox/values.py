@@ -124,9 +124,11 @@ def check_for(definition: Json) -> Check | None:
         return None
     if definition["name"] == "email":
         return check_email
-    if definition["type"] in ("enumeration", "bool"):
-        return _options_of(definition) if not definition["externalOptions"] else check_string
-    return _BY_TYPE.get(definition["type"], check_string)
+    kind: str = definition["type"]
+    if kind in ("enumeration", "bool") and not definition["externalOptions"]:
+        return _options_of(definition)
+    check: Check | None = _BY_TYPE.get(kind)
+    return check or check_string
 
 
 def appended(old: str | None, new: str) -> str:
