@@ -45,10 +45,10 @@ def secret(variable: str, state: Path, make: Callable[[], str]) -> str:
             f"{variable} is not set. A host with ALLOWED_HOSTS serves others than this machine and must bring its own "
             f"secrets; generate one and put it into the environment (README, 'In production')."
         )
-    return _kept(state / variable.lower(), make)
+    return kept(state / variable.lower(), make)
 
 
-def _kept(path: Path, make: Callable[[], str]) -> str:
+def kept(path: Path, make: Callable[[], str]) -> str:
     """Made once; when two processes start together, the first to link its file in wins and both read that."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
