@@ -13,15 +13,20 @@ from .connections.models import (
     Registration,
     VaultCanary,
 )
+from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
     "Connection",
     "ConnectionState",
     "ConnectorState",
+    "FieldRule",
     "Grant",
     "Installation",
+    "MappingVersion",
+    "MatchStepRow",
     "OAuthState",
     "ObjectSnapshot",
     "Registration",
+    "Sync",
     "VaultCanary",
 ]
