@@ -156,7 +156,7 @@ class TestEach:
         assert {field.reference for field in dataset.info.fields if field.reference} <= known
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         load.load(8_000)
@@ -172,23 +172,22 @@ def explained(rows: QuerySet[Any]) -> str:
 
 
 @pytest.mark.usefixtures("register")
-@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.info.key)
-def test_a_chunk_is_read_along_indexes(dataset: Dataset) -> None:
-    fields = all_fields(dataset)
-    rows = dataset.rows(fields).values("id", *fields)
-    plan = explained(rows.filter(id__gt=2_000).order_by("id")[:500])
-    assert "Sort Key: companies_" not in plan.split("SubPlan")[0]  # rows come in order, none is sorted
-    scans = [line for line in plan.splitlines() if "Seq Scan" in line]
-    small = ("on companies_country", "on auth_user")
-    assert [line for line in scans if not any(table in line for table in small)] == [], plan
+class TestLarge:
+    @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.info.key)
+    def test_a_chunk_is_read_along_indexes(self, dataset: Dataset) -> None:
+        fields = all_fields(dataset)
+        rows = dataset.rows(fields).values("id", *fields)
+        plan = explained(rows.filter(id__gt=2_000).order_by("id")[:500])
+        assert "Sort Key: companies_" not in plan.split("SubPlan")[0]  # rows come in order, none is sorted
+        scans = [line for line in plan.splitlines() if "Seq Scan" in line]
+        small = ("on companies_country", "on auth_user")
+        assert [line for line in scans if not any(table in line for table in small)] == [], plan
 
-
-@pytest.mark.usefixtures("register")
-def test_reading_by_chunks_gives_every_person_once() -> None:
-    last, seen = 0, []
-    while chunk := list(PEOPLE.rows(["email"]).values("id", "email").filter(id__gt=last).order_by("id")[:1_000]):
-        seen += chunk
-        last = chunk[-1]["id"]
-    emails = [row["email"] for row in seen if row["email"]]
-    assert len(emails) == len(set(emails)) == Employee.objects.exclude(email_key=None).values("email_key").distinct().count()
-    assert len(seen) - len(emails) == Employee.objects.filter(email="").count() > 0
+    def test_reading_by_chunks_gives_every_person_once(self) -> None:
+        last, seen = 0, []
+        while chunk := list(PEOPLE.rows(["email"]).values("id", "email").filter(id__gt=last).order_by("id")[:1_000]):
+            seen += chunk
+            last = chunk[-1]["id"]
+        emails = [row["email"] for row in seen if row["email"]]
+        assert len(emails) == len(set(emails)) == Employee.objects.exclude(email_key=None).values("email_key").distinct().count()
+        assert len(seen) - len(emails) == Employee.objects.filter(email="").count() > 0

@@ -7,6 +7,7 @@ creator, and everything that reads them must cope.
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -15,6 +16,8 @@ from django.db import models
 from django.db.models.functions import Lower, NullIf, Trim
 from django.utils import timezone
 from syncline.contract.normalise import domain
+
+NAME_MISSING: Final = "Give the company a name: it is how people and other systems recognise it."
 
 
 def validate_not_in_future(value: dt.date) -> None:
@@ -68,7 +71,7 @@ class Company(Stamped):
     )
     name = models.CharField(
         max_length=200,
-        error_messages={"blank": "Give the company a name: it is how people and other systems recognise it."},
+        error_messages={"blank": NAME_MISSING},
     )
     description = models.TextField(blank=True)
     date_founded = models.DateField(null=True, blank=True, validators=[validate_not_in_future])
