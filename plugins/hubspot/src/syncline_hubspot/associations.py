@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
-from syncline.contract import Association, Change, ObjectType, PushResult, RecordError, Status
+from syncline.contract import Association, Change, Code, ObjectType, PushResult, RecordError, Status
 
 from .client import Client
 from .errors import Json, context, record_error
@@ -38,8 +39,15 @@ def _add(client: Client, key: str, to: str, pairs: Sequence[Pair]) -> Told:
     told: Told = {_pair(raw): None for raw in answer.get("results") or ()}
     for raw in answer.get("errors") or ():
         named = {name for values in (raw.get("context") or {}) for name in context(raw, values)}
-        told.update({pair: record_error(raw) for pair in pairs if pair not in told and (len(pairs) == 1 or named & set(pair))})
+        blamed = [pair for pair in pairs if pair not in told and (len(pairs) == 1 or named & set(pair))]
+        told.update({pair: _error(raw, pair, named) for pair in blamed})
     return told
+
+
+def _error(raw: Json, pair: Pair, named: set[str]) -> RecordError:
+    """NOT_FOUND speaks of the change's own record only; the other end has changes of its own."""
+    error = record_error(raw)
+    return replace(error, code=Code.OTHER) if error.code is Code.NOT_FOUND and pair[0] not in named else error
 
 
 def _remove(client: Client, key: str, to: str, pairs: Sequence[Pair]) -> Told:

@@ -84,10 +84,11 @@ def context(details: Json, name: str) -> list[str]:
 
 
 def _code(*vendor: Any) -> Code:
-    known = next((CODES[word] for word in vendor if word in CODES), None)
+    words = [str(word).rpartition(".")[2] for word in vendor]  # `crm.associations.OBJECT_NOT_FOUND`
+    known = next((CODES[word] for word in words if word in CODES), None)
     if known:
         return known
-    return Code.INVALID_VALUE if any(str(word).startswith("INVALID_") for word in vendor) else Code.OTHER
+    return Code.INVALID_VALUE if any(word.startswith("INVALID_") for word in words) else Code.OTHER
 
 
 def _fault(details: Json) -> dict[str, str]:

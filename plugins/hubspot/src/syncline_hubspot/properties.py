@@ -79,7 +79,7 @@ def schema_of(kind: Kind, choices: Sequence[Choice]) -> dict[str, Any]:
 
 
 def _choices(definition: Json, owners: Sequence[Choice]) -> tuple[Choice, ...]:
-    if definition.get("referencedObjectType") == "OWNER":
+    if definition.get("referencedObjectType") == "OWNER" or definition["name"] == "hubspot_owner_id":
         return tuple(owners)
     return tuple(Choice(o["value"], o.get("label") or o["value"]) for o in definition.get("options") or ())
 
