@@ -9,3 +9,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
 
 application = get_wsgi_application()
+
+from syncline.connections.checks import verify_at_start  # noqa: E402 - needs the apps
+
+verify_at_start()

@@ -14,8 +14,10 @@ class SynclineConfig(AppConfig):
     def ready(self) -> None:
         """Connects signals and registers checks; plugins are loaded when first asked for, not here."""
         from syncline import background, pgloaders
+        from syncline.connections import checks as vault_checks
         from syncline.registry import checks
 
         pgloaders.install()
         background.hide_admin()
         checks.register_checks()
+        vault_checks.install(self)

@@ -103,6 +103,10 @@ class _EncryptedField(Base):
 class EncryptedTextField(_EncryptedField):
     """Text, encrypted at rest; a SecretText in Python."""
 
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
+
     def wrap(self, value: Any) -> Any:
         return SecretText(value) if isinstance(value, str) and not isinstance(value, SecretText) else value
 
@@ -115,6 +119,10 @@ class EncryptedTextField(_EncryptedField):
 
 class EncryptedJSONField(_EncryptedField):
     """A JSON object, encrypted at rest; a SecretDict in Python."""
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
 
     def wrap(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -1,0 +1,65 @@
+"""System checks of the key ring, and the canary that belongs to each database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DatabaseError, connection
+from django.db.models.signals import post_migrate
+
+from syncline.contract import ConfigError
+
+from . import keyring, vault
+
+USABLE, READABLE = "syncline.E010", "syncline.E011"
+TABLE = "syncline_vaultcanary"
+
+
+def install(config: AppConfig) -> None:
+    """Called once by the app when it is ready."""
+    register(key_ring_is_usable, Tags.security)
+    register(key_ring_reads_what_is_stored, Tags.database)
+    post_migrate.connect(_plant, sender=config, dispatch_uid="syncline.vault.canary")
+
+
+def key_ring_is_usable(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:  # noqa: ARG001
+    """Static: there are keys, and they are keys."""
+    return _as_messages(lambda: keyring.encrypt("probe"), USABLE)
+
+
+def key_ring_reads_what_is_stored(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:  # noqa: ARG001
+    """Reads the canary, where the tables are there already."""
+    if not kwargs.get("databases") or TABLE not in _tables():
+        return []
+    return _as_messages(vault.probe, READABLE)
+
+
+def verify_at_start() -> None:
+    """For processes that serve or work: refuses to start under a key ring that cannot read what is stored."""
+    try:
+        if TABLE in _tables():
+            vault.verify()
+    finally:
+        connection.close()  # a server that forks after this must not share it
+
+
+def _tables() -> list[str]:
+    return connection.introspection.table_names()
+
+
+def _as_messages(work: Callable[[], object], number: str) -> list[CheckMessage]:
+    try:
+        work()
+    except ConfigError as error:
+        return [Error(str(error), id=number)]
+    except DatabaseError as error:
+        return [Error(f"The canary of the key ring could not be read: {error}", id=number)]
+    return []
+
+
+def _plant(**kwargs: Any) -> None:  # noqa: ARG001 - a signal's receiver
+    if TABLE in _tables():
+        vault.plant_canary()
