@@ -30,14 +30,15 @@ _NEVER: Final[Mapping[Kind, tuple[frozenset[Kind], str]]] = {
 def check_mapping(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> tuple[Problem, ...]:
     """All problems, those of the rules first, in their order."""
     return (
-        *(problem for rule in content.rules for problem in _rule(rule, dataset, object_type)),
+        *(problem for rule in content.rules for problem in check_rule(rule, dataset, object_type)),
         *_targets(content, object_type),
         *(p for number, step in enumerate(content.match.steps, 1) for p in _step(number, step, content, object_type)),
         *_settings(content, dataset, object_type),
     )
 
 
-def _rule(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType) -> Iterator[Problem]:
+def check_rule(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType) -> Iterator[Problem]:
+    """What is wrong with this rule by itself."""
     where = f"Rule “{rule.label}”"
     specific = _association(rule, dataset, object_type) if rule.association else _property_rule(rule, dataset, object_type)
     for message in (*_origin(rule, dataset), *specific, *_enumerations(rule)):
