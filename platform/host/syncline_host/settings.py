@@ -27,6 +27,8 @@ SYNCLINE_KEYS = [
 SYNCLINE_PUBLIC_URL = os.environ.get("SYNCLINE_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # A drain stops taking new work after this many seconds, and rings again if some is left.
 SYNCLINE_DRAIN_SECONDS = 60
+# Batches of one part of a run that are on their way at once.
+SYNCLINE_PUSH_THREADS = int(os.environ.get("SYNCLINE_PUSH_THREADS", "4"))
 
 INSTALLED_APPS = [
     "syncline.apps.SynclineConfig",  # first: its templates may override the admin's

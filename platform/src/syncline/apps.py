@@ -16,8 +16,10 @@ class SynclineConfig(AppConfig):
         from syncline import background, pgloaders
         from syncline.connections import checks as vault_checks
         from syncline.registry import checks
+        from syncline.runs import tick
 
         pgloaders.install()
         background.hide_admin()
         checks.register_checks()
         vault_checks.install(self)
+        tick.install()

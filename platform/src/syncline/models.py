@@ -13,20 +13,29 @@ from .connections.models import (
     Registration,
     VaultCanary,
 )
+from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, Link
+from .runs.models import Run, RunPart
 from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
+    "Candidate",
     "Connection",
     "ConnectionState",
     "ConnectorState",
+    "Entry",
+    "ErrorGroup",
     "FieldRule",
     "Grant",
+    "IdentityIndex",
     "Installation",
+    "Link",
     "MappingVersion",
     "MatchStepRow",
     "OAuthState",
     "ObjectSnapshot",
     "Registration",
+    "Run",
+    "RunPart",
     "Sync",
     "VaultCanary",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,6 +118,9 @@ class Http:
         self._hosts, self._auth, self._budget = hosts, auth, budget or FreeBudget()
         self._log = log or logging.getLogger("syncline.http")
         self._gate, self._patience, self._timeout, self._sleep = gate, patience, timeout, sleep
+        #: Requests sent so far, whatever became of them.
+        self.calls = 0
+        self._counting = threading.Lock()
         self._session = requests.Session()
         self._session.trust_env = False
         adapter = requests.adapters.HTTPAdapter(pool_connections=pool_size, pool_maxsize=pool_size)
@@ -171,6 +175,8 @@ class Http:
         self._budget.acquire(call.limit)
         if self._gate:
             self._gate(sum(self._timeout))
+        with self._counting:
+            self.calls += 1
         started, sent_at = time.monotonic(), dt.datetime.now(dt.UTC)
         path = urlsplit(call.url).path
         try:

@@ -1,0 +1,151 @@
+"""What happened to every record: links, entries, error groups, the identity index."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from syncline.connections.models import Connection
+
+
+class Link(models.Model):
+    """One local record ↔ one remote record.
+
+    `delivered`: property → fingerprint of the canonical value the vendor confirmed (or that a write mode settled).
+    `associations`: object type → remote ids that we associated. `revision` counts every change of the row.
+    `source_hash`: PostgreSQL's hash of the source row as it was when everything about it was settled.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", "to be delivered"
+        UNCERTAIN = "uncertain", "outcome unknown"
+        DELIVERED = "delivered", "delivered"
+        WAITING = "waiting", "waiting for another record"
+        REJECTED = "rejected", "rejected"
+        AMBIGUOUS = "ambiguous", "needs review"
+        EXCLUDED = "excluded", "not in this sync"
+        GONE = "gone", "deleted remotely"
+        MERGED = "merged", "merged remotely"
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    object_type = models.CharField(max_length=200)
+    dataset = models.CharField(max_length=100)
+    local_key = models.CharField(max_length=100)
+    remote_id = models.CharField(max_length=200, null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    revision = models.BigIntegerField(default=0, db_default=0)
+    delivered = models.JSONField(default=dict, db_default={})
+    associations = models.JSONField(default=dict, db_default={})
+    source_hash = models.BigIntegerField(null=True, blank=True)
+    refused_digest = models.CharField(max_length=32, default="", db_default="", blank=True)
+    code = models.CharField(max_length=30, default="", db_default="", blank=True)
+    reason = models.TextField(default="", db_default="", blank=True)
+    uncertain_op = models.CharField(max_length=10, default="", db_default="", blank=True)
+    uncertain_at = models.DateTimeField(null=True, blank=True)
+    last_run_id = models.BigIntegerField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["connection", "object_type", "dataset", "local_key"], name="link_local"),
+            models.UniqueConstraint(
+                fields=["connection", "object_type", "remote_id"], name="link_remote", condition=models.Q(remote_id__isnull=False)
+            ),
+        )
+        indexes = (models.Index(fields=["dataset", "local_key"], name="link_record"),)
+        permissions = (("resolve_link", "Can resolve links that need review"),)
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.local_key} ↔ {self.object_type} {self.remote_id or '—'}"
+
+
+class Entry(models.Model):
+    """One attempt and its answer; append-only. `sent`: property → value as it left. No foreign keys, so that old ones go cheaply."""
+
+    id = models.BigAutoField(primary_key=True)
+    link_id = models.BigIntegerField()
+    run_id = models.BigIntegerField()
+    at = models.DateTimeField(db_default=Now())
+    op = models.CharField(max_length=10)
+    status = models.CharField(max_length=10)
+    remote_id = models.CharField(max_length=200, default="", db_default="", blank=True)
+    code = models.CharField(max_length=30, default="", db_default="", blank=True)
+    message = models.TextField(default="", db_default="", blank=True)
+    sent = models.JSONField(default=dict, db_default={})
+
+    class Meta:
+        verbose_name_plural = "entries"
+        indexes = (
+            models.Index(fields=["link_id", "at"], name="entry_link"),
+            models.Index(fields=["run_id", "id"], name="entry_run"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.status}"
+
+
+class ErrorGroup(models.Model):
+    """Records of one run that failed for the same cause, with a sentence and a next step."""
+
+    id = models.BigAutoField(primary_key=True)
+    run_id = models.BigIntegerField()
+    cause = models.CharField(max_length=32)
+    state = models.CharField(max_length=10, choices=Link.State.choices)
+    code = models.CharField(max_length=30)
+    property = models.CharField(max_length=200, default="", db_default="", blank=True)
+    message = models.TextField()
+    next_step = models.TextField(default="", db_default="", blank=True)
+    count = models.BigIntegerField(default=0)
+    samples = models.JSONField(default=list)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["run_id", "cause"], name="error_group_cause"),)
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.message}"
+
+
+class IdentityIndex(models.Model):
+    """(connection, object, property, normalised value) → remote id: matching in SQL instead of by calls."""
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="+", db_index=False)
+    object_type = models.CharField(max_length=200)
+    property = models.CharField(max_length=200)
+    value = models.CharField(max_length=700)
+    remote_id = models.CharField(max_length=200)
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "identity index"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["connection", "object_type", "property", "value", "remote_id"], name="identity_value"
+            ),
+        )
+        indexes = (models.Index(fields=["connection", "object_type", "remote_id"], name="identity_remote"),)
+
+    def __str__(self) -> str:
+        return f"{self.property}={self.value} → {self.remote_id}"
+
+
+class Candidate(models.Model):
+    """Match values of the local records that a run has to match; goes with the run."""
+
+    id = models.BigAutoField(primary_key=True)
+    run_id = models.BigIntegerField()
+    step = models.SmallIntegerField()
+    value = models.CharField(max_length=700)
+    local_key = models.CharField(max_length=100)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["run_id", "step", "value"], name="candidate_value"),
+            models.Index(fields=["run_id", "local_key"], name="candidate_key"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.local_key}: {self.value}"

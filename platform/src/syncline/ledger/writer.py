@@ -1,0 +1,227 @@
+"""The one place that writes links and entries: set-based, fenced, by compare-and-set on the link's revision."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from syncline.contract import SynclineError
+
+from .records import Fence, Mark, Outcome, Problem, Scope
+
+COUNTERS = ("read", "created", "updated", "adopted", "unchanged", "ambiguous", "rejected", "excluded", "gone", "waiting", "calls")
+
+
+class FenceLost(SynclineError):
+    """Another worker has taken over this part of the run; what was not stored is read again."""
+
+
+_MARK = """
+INSERT INTO syncline_link AS l
+    (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at)
+SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, now()
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS m (key, remote_id, revision, op)
+ORDER BY m.key
+ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
+    state = 'uncertain', remote_id = coalesce(excluded.remote_id, l.remote_id), revision = excluded.revision,
+    uncertain_op = excluded.uncertain_op, uncertain_at = excluded.uncertain_at, source_hash = NULL
+WHERE l.revision = excluded.revision - 1
+RETURNING l.local_key
+"""
+
+_RECORD = """
+WITH o AS (
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
+                         %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS t (key, revision, state, remote_id, delivered, associations, source_hash, refused, code, reason, op, status, sent, doubt)
+), stored AS (
+    INSERT INTO syncline_link AS l
+        (connection_id, object_type, dataset, local_key, remote_id, state, revision, delivered, associations, source_hash,
+         refused_digest, code, reason, uncertain_op, uncertain_at, last_run_id, delivered_at, checked_at)
+    SELECT %s, %s, %s, key, remote_id, state, revision + 1, delivered::jsonb, associations::jsonb, source_hash,
+           refused, code, reason, doubt, CASE WHEN doubt <> '' THEN now() END, %s,
+           CASE WHEN status IN ('created', 'updated', 'unchanged') THEN now() END, now()
+    FROM o ORDER BY key
+    ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
+        remote_id = excluded.remote_id, state = excluded.state, revision = excluded.revision, delivered = excluded.delivered,
+        associations = excluded.associations, source_hash = excluded.source_hash, refused_digest = excluded.refused_digest,
+        code = excluded.code, reason = excluded.reason, uncertain_op = excluded.uncertain_op,
+        uncertain_at = CASE WHEN excluded.uncertain_op <> '' THEN coalesce(l.uncertain_at, excluded.uncertain_at) END,
+        last_run_id = excluded.last_run_id,
+        delivered_at = coalesce(excluded.delivered_at, l.delivered_at), checked_at = excluded.checked_at
+    WHERE l.revision = excluded.revision - 1
+    RETURNING l.id, l.local_key
+), logged AS (
+    INSERT INTO syncline_entry (link_id, run_id, at, op, status, remote_id, code, message, sent)
+    SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, ''), o.code, o.reason, o.sent::jsonb
+    FROM stored JOIN o ON o.key = stored.local_key WHERE o.status <> ''
+)
+SELECT local_key FROM stored
+"""
+
+_GROUPS = """
+INSERT INTO syncline_errorgroup AS g (run_id, cause, state, code, property, message, count, samples)
+SELECT %s, cause, state, code, property, message, count, samples::jsonb
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+     AS t (cause, state, code, property, message, count, samples)
+ORDER BY cause
+ON CONFLICT (run_id, cause) DO UPDATE SET count = g.count + excluded.count,
+    samples = CASE WHEN jsonb_array_length(g.samples) < 20 THEN g.samples || excluded.samples ELSE g.samples END
+"""
+
+_IDENTITIES = """
+INSERT INTO syncline_identityindex AS i (connection_id, object_type, property, value, remote_id)
+SELECT %s, %s, property, left(value, 700), remote_id
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (property, value, remote_id)
+ORDER BY property, value, remote_id
+ON CONFLICT (connection_id, object_type, property, value, remote_id) DO UPDATE SET seen_at = now()
+"""
+
+
+def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
+    """Says in the ledger that these records are about to be sent; gives the keys that may be.
+
+    A key is left out when its link changed since it was read. Raises FenceLost, or IntegrityError when a remote record
+    already belongs to another link.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        _hold(cursor, fence)
+        cursor.execute(
+            _MARK,
+            [
+                scope.connection_id,
+                scope.object_type,
+                scope.dataset,
+                [m.local_key for m in marks],
+                [m.remote_id for m in marks],
+                [m.revision for m in marks],
+                [m.op.value for m in marks],
+            ],
+        )
+        return frozenset(row[0] for row in cursor.fetchall())
+
+
+def record(
+    scope: Scope, fence: Fence, outcomes: Sequence[Outcome], *, counts: Counter[str] | None = None, calls: int = 0
+) -> frozenset[str]:
+    """Stores outcomes, entries, error groups, identities and counters in one fenced transaction.
+
+    Gives the keys that were stored; one that is missing changed meanwhile and has to be read again.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        stored = _store(cursor, scope, fence, outcomes) if outcomes else frozenset()
+        kept = [o for o in outcomes if o.local_key in stored]
+        _group(cursor, fence.run_id, kept)
+        _identify(cursor, scope, kept)
+        total = Counter(o.counter for o in kept if o.counter) + Counter(counts or {})
+        total["waiting"] += sum(o.waiting for o in kept)
+        total["calls"] += calls
+        advance(cursor, fence, total)
+    return stored
+
+
+def advance(cursor: CursorWrapper, fence: Fence, counts: Counter[str], position: str | None = None) -> None:
+    """Adds to the part's counters and moves its cursor, under the fence."""
+    sets = [f"{name} = {name} + %s" for name in COUNTERS if counts[name]]
+    values: list[Any] = [counts[name] for name in COUNTERS if counts[name]]
+    if position is not None:
+        sets.append("cursor = %s")
+        values.append(position)
+    sets.append("attempt = 0")
+    cursor.execute(
+        f"UPDATE syncline_runpart SET {', '.join(sets)} WHERE id = %s AND fence = %s AND state = 'leased'",  # noqa: S608
+        [*values, fence.part_id, fence.fence],
+    )
+    if cursor.rowcount != 1:
+        raise FenceLost
+
+
+def _hold(cursor: CursorWrapper, fence: Fence) -> None:
+    cursor.execute(
+        "SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased' FOR SHARE", [fence.part_id, fence.fence]
+    )
+    if cursor.fetchone() is None:
+        raise FenceLost
+
+
+def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset[str]:
+    problems = [o.problem or Problem("", "") for o in outcomes]
+    cursor.execute(
+        _RECORD,
+        [
+            [o.local_key for o in outcomes],
+            [o.revision for o in outcomes],
+            [o.state.value for o in outcomes],
+            [o.remote_id for o in outcomes],
+            [dumps(o.delivered) for o in outcomes],
+            [dumps(o.associations) for o in outcomes],
+            [o.source_hash for o in outcomes],
+            [o.refused_digest for o in outcomes],
+            [p.code for p in problems],
+            [p.reason for p in problems],
+            [o.op.value if o.op else "" for o in outcomes],
+            [o.status.value if o.status else "" for o in outcomes],
+            [dumps(o.sent) for o in outcomes],
+            [o.uncertain_op for o in outcomes],
+            scope.connection_id,
+            scope.object_type,
+            scope.dataset,
+            fence.run_id,
+            fence.run_id,
+        ],
+    )
+    return frozenset(row[0] for row in cursor.fetchall())
+
+
+def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> None:
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.problem:
+            groups.setdefault(cause(outcome), []).append(outcome)
+    if not groups:
+        return
+    first = {key: (members[0], members[0].problem or Problem("", "")) for key, members in groups.items()}
+    cursor.execute(
+        _GROUPS,
+        [
+            run_id,
+            list(groups),
+            [o.state.value for o, _ in first.values()],
+            [p.code for _, p in first.values()],
+            [p.property for _, p in first.values()],
+            [p.reason for _, p in first.values()],
+            [len(members) for members in groups.values()],
+            [dumps([m.local_key for m in members[:10]]) for members in groups.values()],
+        ],
+    )
+
+
+def cause(outcome: Outcome) -> str:
+    problem = outcome.problem or Problem("", "")
+    text = "\0".join((outcome.state.value, problem.code, problem.property, problem.group))
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _identify(cursor: CursorWrapper, scope: Scope, outcomes: Iterable[Outcome]) -> None:
+    rows = [(name, value, o.remote_id) for o in outcomes if o.remote_id for name, value in o.identities]
+    if rows:
+        cursor.execute(
+            _IDENTITIES, [scope.connection_id, scope.object_type, *(list(column) for column in zip(*rows, strict=True))]
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored in the ledger")
+
+
+def dumps(value: Any) -> str:
+    return orjson.dumps(value, default=_plain).decode().replace("\\u0000", "�")

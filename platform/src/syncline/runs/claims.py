@@ -1,0 +1,164 @@
+"""Claiming parts of runs: one conditional UPDATE, a lease that is renewed, a fence that is raised by each claim.
+
+Times are PostgreSQL's. A claim whose worker died runs out after LEASE seconds and is taken over by anyone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError, connection, connections
+
+from syncline.ledger.records import Fence
+from syncline.ledger.writer import FenceLost, dumps
+
+from . import crash
+from .models import RunPart
+
+LEASE = 30.0
+HEARTBEAT = 5.0
+MAX_ATTEMPTS = 8
+
+log = logging.getLogger("syncline.runs")
+
+_CLAIM = """
+UPDATE syncline_runpart SET state = 'leased', owner = %s, lease_until = now() + make_interval(secs => %s),
+       fence = fence + 1, attempt = attempt + 1
+WHERE id = (
+    SELECT p.id FROM syncline_runpart p
+    WHERE (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())
+      AND p.attempt < %s AND (%s::bigint IS NULL OR p.run_id = %s)
+    ORDER BY p.priority DESC, p.not_before, p.id
+    FOR UPDATE SKIP LOCKED LIMIT 1
+)
+RETURNING id, fence
+"""
+
+_BURY = """
+UPDATE syncline_runpart SET state = 'dead', lease_until = NULL,
+       last_error = CASE WHEN last_error = '' THEN 'Every attempt ended without progress.' ELSE last_error END
+WHERE attempt >= %s AND (state = 'queued' OR state = 'leased' AND lease_until < now())
+RETURNING run_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    part: RunPart
+    fence: Fence
+
+
+def owner_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+
+
+def claim(owner: str, run_id: int | None = None) -> Claim | None:
+    """Takes the next claimable part, or None. Never two workers the same one."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [owner, LEASE, MAX_ATTEMPTS, run_id, run_id])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    crash.point("claim.after")
+    part = RunPart.objects.select_related("run__sync__connection", "run__version").get(pk=row[0])
+    return Claim(part, Fence(part.pk, row[1], part.run_id))
+
+
+def bury() -> list[int]:
+    """Parts that used up their attempts die; gives the runs concerned."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BURY, [MAX_ATTEMPTS])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def renew(fence: Fence) -> bool:
+    return _update(fence, "lease_until = now() + make_interval(secs => %s)", LEASE)
+
+
+def release(fence: Fence, *, after: float = 0.0, error: str = "", spent: bool = False) -> bool:
+    """Gives the part back. A voluntary release does not spend the attempt."""
+    return _update(
+        fence,
+        "state = 'queued', lease_until = NULL, not_before = now() + make_interval(secs => %s), last_error = %s,"
+        " attempt = greatest(attempt - %s, 0)",
+        after,
+        error,
+        0 if spent else 1,
+    )
+
+
+def finish(fence: Fence, state: str = RunPart.State.DONE, error: str = "") -> bool:
+    return _update(fence, "state = %s, lease_until = NULL, last_error = %s", state, error)
+
+
+def _update(fence: Fence, assignment: str, *values: str | float) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE syncline_runpart SET {assignment} WHERE id = %s AND fence = %s AND state = 'leased'",  # noqa: S608
+            [*values, fence.part_id, fence.fence],
+        )
+        return bool(cursor.rowcount == 1)
+
+
+class Lease:
+    """Keeps a claim alive from a thread of its own; `gate` refuses to start a call that could outlive it."""
+
+    def __init__(self, fence: Fence) -> None:
+        self._fence, self._stop, self._lost = fence, threading.Event(), threading.Event()
+        self._until = time.monotonic() + LEASE
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{fence.part_id}", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def gate(self, seconds: float) -> None:
+        """Raises FenceLost unless the lease lasts `seconds` more."""
+        if self._lost.is_set() or self._until - time.monotonic() < seconds:
+            raise FenceLost
+
+    def _beat(self) -> None:
+        try:
+            while not self._stop.wait(HEARTBEAT):
+                self._renew()
+        finally:
+            connections.close_all()
+
+    def _renew(self) -> None:
+        started = time.monotonic()
+        try:
+            alive = renew(self._fence)
+        except DatabaseError as error:
+            log.warning(
+                "The lease of part %s could not be renewed (%s); trying again.", self._fence.part_id, type(error).__name__
+            )
+            connections.close_all()
+            return
+        if alive:
+            self._until = started + LEASE
+        else:
+            self._lost.set()
+
+
+_REQUEUE = """
+INSERT INTO syncline_runpart (run_id, kind, state, keys, priority, round, not_before)
+SELECT %s, 'keys', 'queued', %s::jsonb, -1, %s, now() + make_interval(secs => %s)
+WHERE EXISTS (SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased')
+"""
+
+
+def requeue_keys(fence: Fence, keys: Sequence[str], *, after: float, round_: int) -> None:
+    """These records are read again later, as a part of the same run."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REQUEUE, [fence.run_id, dumps(list(keys)), round_, after, fence.part_id, fence.fence])

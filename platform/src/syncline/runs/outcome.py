@@ -1,0 +1,79 @@
+"""One table: what an error means for the part, the run and the connection. The documentation is made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from syncline.connections.models import ConnectionState
+from syncline.contract import (
+    AuthError,
+    ConfigError,
+    ConnectorFault,
+    OutcomeUnknown,
+    Permanent,
+    RateLimited,
+    RecordRejected,
+    Retryable,
+    SynclineError,
+    UnsupportedFeature,
+)
+from syncline.ledger.writer import FenceLost
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """`part`: "again" (queued, after a pause), "lost" (somebody else has it) or "dead". `spends`: one of its attempts."""
+
+    error: type[BaseException]
+    part: str
+    spends: bool
+    connection: ConnectionState | None
+    next_step: str
+
+
+CONSEQUENCES: Final = (
+    Consequence(FenceLost, "lost", False, None, "Nothing to do: another worker goes on with it."),
+    Consequence(RateLimited, "again", False, None, "Nothing to do: it goes on when the account has room."),
+    Consequence(Retryable, "again", True, None, "Nothing to do unless it stays: then check whether the system can be reached."),
+    Consequence(OutcomeUnknown, "again", True, None, "Nothing to do: what was sent is looked up before anything is sent again."),
+    Consequence(AuthError, "dead", False, ConnectionState.RECONNECT, "Reconnect the account, then run the sync again."),
+    Consequence(ConfigError, "dead", False, None, "Correct the setting that is named, then run the sync again."),
+    Consequence(UnsupportedFeature, "dead", False, None, "Choose another object or mode: the connector does not offer this."),
+    Consequence(RecordRejected, "dead", False, None, "Correct the record that is named."),
+    Consequence(Permanent, "dead", False, None, "Read the message: sending the same again would not help."),
+    Consequence(ConnectorFault, "again", True, None, "Report it to the connector's author, with the run's number."),
+    Consequence(SynclineError, "again", True, None, "Look into the log of the worker."),
+    Consequence(Exception, "again", True, None, "Look into the log of the worker."),
+)
+
+
+def consequence(error: BaseException) -> Consequence:
+    return next(c for c in CONSEQUENCES if isinstance(error, c.error))
+
+
+#: What a person can do about records in this state or with this code; shown beside each error group.
+NEXT_STEPS: Final = {
+    "shared_here": "Correct or merge these records here; they are looked at again once they change, or once a day.",
+    "several_remote": "Merge the records in the account, or link one of them by hand.",
+    "linked_to_other": "Correct one of the two records, or move the link.",
+    "keyed_to_other": "Clear our key property on the remote record, or correct one of the two records.",
+    "contradiction": "Decide whether they are the same, and link them by hand if so.",
+    "gone": "Decide whether it shall be created again: change the sync's policy, or leave it.",
+    "merged": "Merge or correct the two records here.",
+    "waiting": "Nothing to do: the association follows as soon as the other record is linked.",
+    "not_found": "The record is not there any more; the sync's policy for deleted records says what happens.",
+    "conflict": "A unique value belongs to another record: correct the value here or there.",
+    "unknown_property": "Refresh the catalog; then create the property in the account or remove its rule from the mapping.",
+    "read_only": "Remove the rule that writes this property from the mapping.",
+    "invalid_value": "Correct the value here, or add a transform to the rule.",
+    "invalid_choice": "Map the value to one of the choices, or add the choice in the account.",
+    "too_long": "Shorten the value here, or add the transform truncate to the rule.",
+    "required": "Fill the value here, or map another field to the property.",
+    "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
+}
+DEFAULT_STEP: Final = "Correct the record here or the mapping; it is sent again once one of them changes, or once a day."
+
+
+def next_step(code: str) -> str:
+    return NEXT_STEPS.get(code, DEFAULT_STEP)

@@ -1,0 +1,141 @@
+"""What does one row need? Pure: nothing, a note in the ledger, or a call."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from syncline.contract import Op
+from syncline.ledger.models import Link
+from syncline.ledger.records import Outcome, Problem
+from syncline.syncs.engine.canonical import digest
+from syncline.syncs.engine.compile import Mapped
+from syncline.syncs.engine.diff import plan_write
+
+from .matching import CREATE, Match
+from .reader import LinkState, Row
+from .work import Deferred, Policy, References, Verdict, Work, associations, final_state, waiting_problem
+
+State = Link.State
+
+
+def classify(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match = CREATE) -> Verdict:
+    """`match` counts only for rows that are not linked."""
+    if mapped.problems:
+        return _invalid(row, mapped)
+    if not mapped.included:
+        return note(row, State.EXCLUDED, "excluded")
+    link = row.link
+    if link and link.remote_id:
+        return _linked(policy, row, link, mapped, references)
+    return _unlinked(policy, row, mapped, references, match)
+
+
+def note(row: Row, state: Link.State, counter: str, problem: Problem | None = None) -> Outcome:
+    """The row's state without a call; what was delivered stays."""
+    link = row.link
+    return Outcome(
+        row.key,
+        link.revision if link else 0,
+        state,
+        remote_id=link.remote_id if link else None,
+        delivered=link.delivered if link else {},
+        associations=link.associations if link else {},
+        source_hash=row.hash,
+        refused_digest=link.refused_digest if link else "",
+        problem=problem,
+        counter="" if link and link.seen else counter,
+        waiting=state == State.WAITING and not (link and link.seen),
+    )
+
+
+def _invalid(row: Row, mapped: Mapped) -> Outcome:
+    first = mapped.problems[0]
+    more = f" ({len(mapped.problems) - 1} more problems in this record)" if len(mapped.problems) > 1 else ""
+    problem = Problem(first.code.value, first.message + more, property=first.target, group=f"{first.rule}")
+    return note(row, State.REJECTED, "rejected", problem)
+
+
+def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+    if link.state == State.GONE:
+        return _gone(policy, row, link, mapped, references)
+    if link.state == State.MERGED:
+        problem = Problem(
+            "merged", f"Remote record {link.remote_id} was merged into another record's; decide which record it is."
+        )
+        return note(row, State.MERGED, "gone", problem)
+    doubt = link.state == State.UNCERTAIN
+    if policy.mode == "create" and not doubt:
+        return note(row, final_state(references), "unchanged", waiting_problem(references))
+    delivered = None if doubt else link.delivered
+    write = plan_write(policy.mapping, mapped, delivered, creating=False, remote=None)
+    if refused_before(policy, row, digest(write.settled)):
+        return _still_refused(row)
+    work = Work(
+        row, mapped, Op.UPDATE, link.revision, link.remote_id, write, references, delivered, link.associations, again=doubt
+    )
+    if write.properties or write.needs_remote:
+        return work
+    if associations(references, link.associations):
+        return replace(work, op=Op.ASSOCIATE, counter="updated")
+    settled = note(row, final_state(references), "unchanged", waiting_problem(references))
+    return replace(settled, delivered=write.settled)
+
+
+def refused_before(policy: Policy, row: Row, now: str) -> bool:
+    link = row.link
+    if link is None or link.state != State.REJECTED or not link.refused_digest:
+        return False
+    return link.refused_digest == now and not link.stale and not policy.force
+
+
+def _still_refused(row: Row) -> Outcome:
+    link = row.link
+    code, reason = (link.code, link.reason) if link else ("", "")
+    return note(row, State.REJECTED, "rejected", Problem(code, reason, group=code))
+
+
+def _gone(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+    if policy.gone_policy == "recreate":
+        return _creation(policy, row, mapped, references)
+    problem = Problem("gone", f"Remote record {link.remote_id} was deleted. Its sync says to leave it so.")
+    if policy.gone_policy == "review":
+        return note(row, State.AMBIGUOUS, "ambiguous", replace(problem, reason=f"Remote record {link.remote_id} was deleted."))
+    return note(row, State.GONE, "gone", problem)
+
+
+def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Verdict:
+    if match.code:
+        return note(row, State.AMBIGUOUS, "ambiguous", Problem(match.code, match.reason, group=match.code))
+    if match.remote_id is None:
+        return _creation(policy, row, mapped, references)
+    if policy.mode == "create":
+        return note(row, State.EXCLUDED, "excluded", Problem("exists", f"It exists already as {match.remote_id}."))
+    return adoption(policy, row, mapped, references, match)
+
+
+def adoption(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Work:
+    """An existing remote record becomes ours: all mapped properties are written by id."""
+    write = plan_write(policy.mapping, mapped, None, creating=False, remote=None)
+    revision = row.link.revision if row.link else 0
+    return Work(row, mapped, Op.UPDATE, revision, match.remote_id, write, references, None, {}, adopting=True, keyed=match.keyed)
+
+
+def _creation(policy: Policy, row: Row, mapped: Mapped, references: References) -> Verdict:
+    if policy.mode == "update":
+        return note(
+            row, State.EXCLUDED, "excluded", Problem("not_there", "It is not in the account, and this sync only updates.")
+        )
+    link = row.link
+    op = Op.UPSERT if policy.object_type.unique_key else Op.CREATE
+    if op is Op.CREATE and link and link.state == State.UNCERTAIN and link.uncertain_op == Op.CREATE:
+        wait = policy.object_type.visibility_lag - link.uncertain_seconds
+        if wait > 0:
+            return Deferred(row.key, wait)
+        if not policy.rule.steps:
+            reason = "It was sent once without an answer, and nothing can tell whether it arrived. Link it by hand or ask to send it again."
+            return note(row, State.AMBIGUOUS, "ambiguous", Problem("unknown", reason))
+    write = plan_write(policy.mapping, mapped, None, creating=True, remote=None)
+    if refused_before(policy, row, digest(write.settled)):
+        return _still_refused(row)
+    again = bool(link and link.state == State.UNCERTAIN)
+    return Work(row, mapped, op, link.revision if link else 0, None, write, references, None, {}, again=again)

@@ -1,0 +1,140 @@
+"""Asks candidates, index and links what `matching` decides on: a few queries a chunk, whatever its size."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from django.db import connection
+
+from syncline.contract import MatchRule
+from syncline.ledger.records import Scope
+
+from .matching import Hit, Match, StepFinding, decide
+from .prepare import OWN_KEY
+
+# LIMIT in the sub-select: a value shared by thousands needs no complete list
+_FINDINGS = """
+SELECT c.local_key, c.step, c.value,
+       ARRAY(SELECT d.local_key FROM syncline_candidate d
+             WHERE d.run_id = c.run_id AND d.step = c.step AND d.value = c.value ORDER BY d.id LIMIT 20),
+       ARRAY(SELECT DISTINCT i.remote_id FROM syncline_identityindex i
+             WHERE i.connection_id = %s AND i.object_type = %s AND i.property = p.name AND i.value = c.value
+             ORDER BY i.remote_id LIMIT 20)
+FROM syncline_candidate c JOIN unnest(%s::smallint[], %s::text[]) AS p (step, name) ON p.step = c.step
+WHERE c.run_id = %s AND c.local_key = ANY(%s)
+"""
+
+_OWN = """
+SELECT value, remote_id FROM syncline_identityindex
+WHERE connection_id = %s AND object_type = %s AND property = %s AND value = ANY(%s)
+"""
+
+_HITS = """
+SELECT i.remote_id, i.property, i.value, coalesce(l.local_key, ''), coalesce(l.dataset, '')
+FROM syncline_identityindex i
+LEFT JOIN syncline_link l ON l.connection_id = i.connection_id AND l.object_type = i.object_type AND l.remote_id = i.remote_id
+WHERE i.connection_id = %s AND i.object_type = %s AND i.remote_id = ANY(%s)
+"""
+
+_TARGETS = """
+SELECT local_key, remote_id FROM syncline_link
+WHERE connection_id = %s AND object_type = %s AND dataset = %s AND local_key = ANY(%s) AND remote_id IS NOT NULL
+  AND state NOT IN ('gone', 'merged')
+"""
+
+
+def matches(scope: Scope, run_id: int, rule: MatchRule, unique_values: Mapping[str, str]) -> dict[str, Match]:
+    """What to do with each unlinked record; `unique_values`: local key → value of our own unique property."""
+    if not unique_values:
+        return {}
+    own = _own(scope, unique_values)
+    found = _findings(scope, run_id, rule, list(unique_values))
+    ids = {r for ids in own.values() for r in ids} | {r for rows in found.values() for row in rows for r in row[3]}
+    hits = _hits(scope, sorted(ids))
+    return {
+        key: decide(
+            rule,
+            key,
+            [hits[r] for r in own.get(key, ())],
+            [
+                StepFinding(step, value, tuple(here), tuple(hits[r] for r in there))
+                for step, value, here, there in found.get(key, ())
+            ],
+            unique,
+        )
+        for key, unique in unique_values.items()
+    }
+
+
+def targets(scope: Scope, dataset: str, object_type: str, keys: Sequence[str]) -> dict[str, str]:
+    """Remote ids of linked records of another dataset, by local key."""
+    if not keys:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(_TARGETS, [scope.connection_id, object_type, dataset, list(keys)])
+        return dict(cursor.fetchall())
+
+
+def owners(scope: Scope, remote_ids: Sequence[str]) -> dict[str, str]:
+    """Which local record each of these remote records is linked to, where it is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT remote_id, dataset || ' ' || local_key FROM syncline_link"
+            " WHERE connection_id = %s AND object_type = %s AND remote_id = ANY(%s)",
+            [scope.connection_id, scope.object_type, list(remote_ids)],
+        )
+        return dict(cursor.fetchall())
+
+
+def _own(scope: Scope, unique_values: Mapping[str, str]) -> dict[str, list[str]]:
+    by_value = {value: key for key, value in unique_values.items()}
+    found: dict[str, list[str]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(_OWN, [scope.connection_id, scope.object_type, OWN_KEY, list(by_value)])
+        for value, remote_id in cursor.fetchall():
+            found[by_value[value]].append(remote_id)
+    return found
+
+
+_Finding = tuple[int, str, list[str], list[str]]
+
+
+def _findings(scope: Scope, run_id: int, rule: MatchRule, keys: list[str]) -> dict[str, list[_Finding]]:
+    found: dict[str, list[_Finding]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FINDINGS,
+            [
+                scope.connection_id,
+                scope.object_type,
+                list(range(len(rule.steps))),
+                [s.property for s in rule.steps],
+                run_id,
+                keys,
+            ],
+        )
+        for key, step, value, here, there in cursor.fetchall():
+            found[key].append((step, value, here, there))
+    return found
+
+
+def _hits(scope: Scope, remote_ids: list[str]) -> dict[str, Hit]:
+    if not remote_ids:
+        return {}
+    values: dict[str, dict[str, set[str]]] = {r: defaultdict(set) for r in remote_ids}
+    owner: dict[str, str] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_HITS, [scope.connection_id, scope.object_type, remote_ids])
+        for remote_id, name, value, key, dataset in cursor.fetchall():
+            values[remote_id][name].add(value)
+            owner[remote_id] = "" if not key else key if dataset == scope.dataset else f"{dataset} {key}"
+    return {
+        r: Hit(
+            r,
+            owner.get(r, ""),
+            next(iter(values[r].pop(OWN_KEY, ())), ""),
+            {name: frozenset(some) for name, some in values[r].items()},
+        )
+        for r in remote_ids
+    }

@@ -1,0 +1,218 @@
+"""Moves one part of a run: read, map, match, batch, send from several threads, record, advance the cursor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from django.db import connection, connections, transaction
+
+from syncline.contract import Dataset
+from syncline.ledger import writer
+from syncline.ledger.records import Fence, Outcome, Scope
+from syncline.runs import crash
+from syncline.syncs.engine.compile import Mapped
+
+from . import lookup
+from .batches import Batches
+from .classify import classify
+from .matching import CREATE
+from .reader import Chunk, Row
+from .sender import Sender
+from .work import Deferred, Policy, References, Sent, Work
+
+QUIET = {
+    "delivered": "unchanged",
+    "rejected": "rejected",
+    "ambiguous": "ambiguous",
+    "excluded": "excluded",
+    "gone": "gone",
+    "merged": "gone",
+}
+
+
+@dataclass
+class _Open:
+    """A chunk that was read: records still on their way, and what counts once all have arrived."""
+
+    last: str
+    left: int
+    counts: Counter[str]
+
+
+@dataclass
+class Pipeline:
+    """One part, one process. Not thread-safe itself: only `Sender.send` runs in the pool's threads."""
+
+    policy: Policy
+    scope: Scope
+    fence: Fence
+    sender: Sender
+    dataset: Dataset
+    threads: int = 4
+    deadline: float = float("inf")
+    moves_cursor: bool = True
+    deferred: list[Deferred] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._batches = Batches(self.policy.object_type)
+        self._chunks: deque[_Open] = deque()
+        self._where: dict[str, _Open] = {}
+        self._flying: dict[Future[Sent], list[Work]] = {}
+
+    def run(self, chunks: Iterable[Chunk]) -> bool:
+        """True when everything was read; False when the time was up first (the cursor says how far it came)."""
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="send") as pool:
+            try:
+                return self._run(pool, chunks)
+            finally:
+                for future in self._flying:
+                    future.cancel()
+                _close_connections(pool, self.threads)
+
+    def _run(self, pool: ThreadPoolExecutor, chunks: Iterable[Chunk]) -> bool:
+        complete = True
+        for chunk in chunks:
+            self._take(pool, chunk)
+            if time.monotonic() > self.deadline:
+                complete = False
+                break
+        while self._flush(pool) or self._flying:
+            self._collect(pool, everything=True)
+        self._advance()
+        return complete
+
+    def _take(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
+        counts = Counter({"read": chunk.read})
+        for state, number in chunk.quiet.items():
+            counts[QUIET.get(state, "")] += number
+        counts.pop("", None)
+        opened = _Open(chunk.last or "", 0, counts)
+        self._chunks.append(opened)
+        local: list[Outcome] = []
+        for verdict in self._verdicts(chunk.rows):
+            if isinstance(verdict, Outcome):
+                local.append(verdict)
+            elif isinstance(verdict, Deferred):
+                self.deferred.append(verdict)
+            else:
+                opened.left += 1
+                self._where[verdict.key] = opened
+                self._add(pool, verdict)
+        self._settle(local)
+        self._collect(pool)
+        self._advance()
+
+    def _verdicts(self, rows: Sequence[Row]) -> Iterator[Outcome | Work | Deferred]:
+        mapped = [(row, self.policy.mapping.map(row.values)) for row in rows]
+        references = self._references([m for _, m in mapped])
+        unlinked = {r.key: self.policy.unique_value(r.key) for r, m in mapped if _needs_match(r, m)}
+        found = lookup.matches(self.scope, self.fence.run_id, self.policy.rule, unlinked)
+        for row, values in mapped:
+            yield classify(self.policy, row, values, references(values), found.get(row.key, CREATE))
+
+    def _references(self, mapped: Sequence[Mapped]) -> _Resolver:
+        wanted: dict[str, set[str]] = {}
+        for one in mapped:
+            for object_type, keys in one.references.items():
+                wanted.setdefault(object_type, set()).update(keys)
+        datasets = self.policy.mapping.references
+        return _Resolver(
+            {
+                object_type: lookup.targets(self.scope, datasets[object_type], object_type, sorted(keys))
+                for object_type, keys in wanted.items()
+            }
+        )
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        if not outcomes:
+            return
+        crash.point("settle.before")
+        stored = writer.record(self.scope, self.fence, outcomes)
+        self.deferred += [Deferred(o.local_key, 0.0) for o in outcomes if o.local_key not in stored]
+        crash.point("settle.after")
+
+    def _add(self, pool: ThreadPoolExecutor, work: Work) -> None:
+        if ready := self._batches.add(work):
+            self._submit(pool, ready)
+
+    def _submit(self, pool: ThreadPoolExecutor, batch: list[Work]) -> None:
+        while len(self._flying) >= 2 * self.threads:
+            self._collect(pool, block=True)
+        self._flying[pool.submit(self.sender.send, batch)] = batch
+
+    def _flush(self, pool: ThreadPoolExecutor) -> bool:
+        ready = list(self._batches.rest())
+        for batch in ready:
+            self._submit(pool, batch)
+        return bool(ready)
+
+    def _collect(self, pool: ThreadPoolExecutor, *, block: bool = False, everything: bool = False) -> None:
+        """Takes in finished batches; their follow-ups become new work."""
+        while self._flying:
+            done, _ = wait(self._flying, timeout=None if block or everything else 0, return_when=FIRST_COMPLETED)
+            if not done:
+                return
+            for future in done:
+                batch = self._flying.pop(future)
+                self._landed(pool, batch, future.result())
+            if not everything:
+                return
+
+    def _landed(self, pool: ThreadPoolExecutor, batch: list[Work], sent: Sent) -> None:
+        going_on = {w.key for w in sent.follow_ups}
+        for work in batch:
+            if work.key not in going_on and (opened := self._where.pop(work.key, None)):
+                opened.left -= 1
+        self.deferred += sent.deferred
+        for work in sent.follow_ups:
+            self._add(pool, work)
+
+    def _advance(self) -> None:
+        """The cursor is the end of the longest prefix of chunks of which every record is settled."""
+        counts: Counter[str] = Counter()
+        last = None
+        while self._chunks and not self._chunks[0].left:
+            opened = self._chunks.popleft()
+            counts += opened.counts
+            last = opened.last
+        if last is None:
+            return
+        with transaction.atomic(), connection.cursor() as cursor:
+            writer.advance(cursor, self.fence, counts, last if self.moves_cursor else None)
+        crash.point("cursor.after")
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """Local keys of other datasets → remote ids."""
+
+    found: dict[str, dict[str, str]]
+
+    def __call__(self, mapped: Mapped) -> References:
+        ids: dict[str, frozenset[str]] = {}
+        missing: dict[str, tuple[str, ...]] = {}
+        for object_type, keys in mapped.references.items():
+            known = self.found.get(object_type, {})
+            ids[object_type] = frozenset(known[k] for k in keys if k in known)
+            missing[object_type] = tuple(k for k in keys if k not in known)
+        return References(ids, missing)
+
+
+def _needs_match(row: Row, mapped: Mapped) -> bool:
+    return mapped.included and not mapped.problems and not (row.link and row.link.remote_id)
+
+
+def _close_connections(pool: ThreadPoolExecutor, threads: int) -> None:
+    """Each thread has a database connection of its own, which only it can close."""
+    together = threading.Barrier(threads)
+
+    def close() -> None:
+        connections.close_all()
+        together.wait()
+
+    wait([pool.submit(close) for _ in range(threads)])

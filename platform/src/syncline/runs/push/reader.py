@@ -1,0 +1,208 @@
+"""Reads a dataset joined with its links, in keyset chunks; PostgreSQL leaves out the rows about which nothing changed.
+
+A row is left out when the hash of all its mapped fields equals the link's `source_hash` and the link is settled. The seed
+of the hash stands for the mapping version and the property definitions, so that a change of either reads everything again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import connection
+
+from syncline.contract import Dataset
+from syncline.ledger.records import Scope
+
+CHUNK = 2000
+RECHECK = "1 day"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """A link as it was read together with its row.
+
+    `stale`: last looked at more than a day ago. `seen`: this run has already stored an outcome for it.
+    """
+
+    remote_id: str | None
+    state: str
+    revision: int
+    delivered: Mapping[str, str]
+    associations: Mapping[str, list[str]]
+    source_hash: int | None
+    refused_digest: str
+    uncertain_op: str
+    uncertain_seconds: float
+    stale: bool
+    seen: bool
+    code: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`hash` is what the link's source_hash becomes once everything about the row is settled."""
+
+    key: str
+    values: Mapping[str, Any]
+    hash: int
+    link: LinkState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that need work, how many did not by state, and the last key read (None: nothing left)."""
+
+    rows: Sequence[Row]
+    quiet: Counter[str]
+    read: int
+    last: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run reads. `seed`: see the module. `force`: problems are looked at again whenever they were."""
+
+    dataset: Dataset
+    fields: tuple[str, ...]
+    scope: Scope
+    segment: str
+    owner: AbstractBaseUser | None
+    seed: int
+    run_id: int
+    force: bool = False
+
+    def queryset(self) -> Any:
+        return self.dataset.rows(self.fields, self.segment, self.owner)
+
+    def values(self, queryset: Any) -> Any:
+        names = [n for n in self.fields if n != self.dataset.key_field]
+        return queryset.values_list(self.dataset.key_field, *names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.dataset.key_field, *(n for n in self.fields if n != self.dataset.key_field))
+
+
+# A settled problem is looked at again when its row changed, once a day, or when a person asks.
+BUSY = f"""(
+    l.id IS NULL OR l.state IN ('pending', 'uncertain', 'waiting')
+    OR l.state IN ('delivered', 'rejected', 'ambiguous', 'excluded') AND l.source_hash IS DISTINCT FROM {{hash}}
+    OR l.state NOT IN ('delivered', 'excluded') AND l.last_run_id IS DISTINCT FROM %s
+       AND (%s OR l.checked_at < now() - interval '{RECHECK}')
+)"""
+
+_CHUNK = """
+WITH src AS MATERIALIZED (
+    SELECT s.*, hash_record_extended(s, %s) AS hash_ FROM ({query}) AS s ({columns})
+), joined AS MATERIALIZED (
+    SELECT src.*, l.id AS link_id_, l.remote_id AS remote_id_, l.state AS state_, l.revision AS revision_,
+           l.delivered AS delivered_, l.associations AS associations_, l.source_hash AS source_hash_, l.refused_digest AS refused_,
+           l.uncertain_op AS doubt_, extract(epoch FROM now() - l.uncertain_at)::float AS seconds_,
+           l.last_run_id IS DISTINCT FROM %s AS old_, l.code AS code_, l.reason AS reason_, {busy} AS busy_,
+           coalesce(l.checked_at < now() - interval '{recheck}', false) AS stale_
+    FROM src LEFT JOIN syncline_link l
+      ON l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = src.c0::text
+), summary AS (
+    SELECT (SELECT c0::text FROM joined ORDER BY c0 DESC LIMIT 1) AS last_, (SELECT count(*) FROM joined) AS read_,
+           (SELECT coalesce(jsonb_object_agg(state_, n), '{{}}') FROM
+               (SELECT state_, count(*) AS n FROM joined WHERE NOT busy_ AND old_ GROUP BY state_) q) AS quiet_
+)
+SELECT summary.last_, summary.read_, summary.quiet_::text, joined.*
+FROM summary LEFT JOIN joined ON joined.busy_ ORDER BY joined.c0
+"""
+
+
+def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUNK) -> Iterator[Chunk]:
+    """All rows after a key, up to and including another."""
+    while True:
+        chunk = _read(source, _range(source, after, until, size))
+        if chunk.last is None:
+            return
+        yield chunk
+        after = chunk.last
+
+
+def chosen(source: Source, keys: Sequence[str], size: int = CHUNK) -> Iterator[Chunk]:
+    """The rows with these keys, as far as they (still) exist."""
+    for start in range(0, len(keys), size):
+        some = list(keys[start : start + size])
+        chunk = _read(source, source.queryset().filter(**{f"{source.dataset.key_field}__in": some}).order_by())
+        if chunk.last is not None:
+            yield chunk
+
+
+def _range(source: Source, after: str, until: str, size: int) -> Any:
+    field = source.dataset.key_field
+    queryset = source.queryset()
+    if after:
+        queryset = queryset.filter(**{f"{field}__gt": after})
+    if until:
+        queryset = queryset.filter(**{f"{field}__lte": until})
+    return queryset.order_by(field)[:size]
+
+
+def _read(source: Source, queryset: Any) -> Chunk:
+    query, params = source.values(queryset).query.sql_with_params()
+    columns = ", ".join(f"c{i}" for i in range(len(source.columns)))
+    sql = _CHUNK.format(query=query, columns=columns, busy=BUSY.format(hash="src.hash_"), recheck=RECHECK)
+    scope = source.scope
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql,
+            [
+                source.seed,
+                *params,
+                source.run_id,
+                source.force,
+                source.run_id,
+                scope.connection_id,
+                scope.object_type,
+                scope.dataset,
+            ],
+        )
+        rows = cursor.fetchall()
+    last, read, quiet = rows[0][:3]
+    width = len(source.columns)
+    return Chunk(
+        rows=[_row(source, r[3 : 3 + width], r[3 + width :]) for r in rows if r[3] is not None],
+        quiet=Counter(orjson.loads(quiet)),
+        read=read,
+        last=last,
+    )
+
+
+def _row(source: Source, values: Sequence[Any], rest: Sequence[Any]) -> Row:
+    hash_, link_id, *link = rest
+    return Row(str(values[0]), dict(zip(source.columns, values, strict=True)), hash_, _link(link) if link_id else None)
+
+
+def _link(values: Sequence[Any]) -> LinkState:
+    remote_id, state, revision, delivered, associations, source_hash, refused, doubt, seconds, old, code, reason, _busy, stale = (
+        values
+    )
+    return LinkState(
+        remote_id,
+        state,
+        revision,
+        _json(delivered),
+        _json(associations),
+        source_hash,
+        refused,
+        doubt,
+        seconds or 0.0,
+        stale,
+        not old,
+        code,
+        reason,
+    )
+
+
+def _json(value: Any) -> Any:
+    """Django's own cursors give jsonb as text."""
+    return orjson.loads(value) if isinstance(value, str) else value

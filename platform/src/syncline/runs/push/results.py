@@ -1,0 +1,234 @@
+"""What one answer means for the link: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from syncline.contract import Code, Op, PushResult, RecordError, Status, Value
+from syncline.ledger.models import Link
+from syncline.ledger.records import Outcome, Problem
+from syncline.syncs.engine.canonical import digest
+from syncline.syncs.engine.diff import plan_write
+
+from .prepare import OWN_KEY
+from .work import Deferred, Policy, Work, associations, final_state, held_after, waiting_problem
+
+State = Link.State
+UNKNOWN_RETRY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is stored, and what still has to be done for the record in this run."""
+
+    outcome: Outcome
+    follow_up: Work | None = None
+    deferred: Deferred | None = None
+
+
+def outcome(policy: Policy, work: Work, result: PushResult, survivor: tuple[str, str] | None, existing_owner: str) -> Answer:
+    """`survivor`: (id that answers for a lost one, its owner); `existing_owner`: who a conflicting record is linked to."""
+    if result.status in (Status.CREATED, Status.UPDATED, Status.UNCHANGED):
+        return _delivered(policy, work, result)
+    if result.status is Status.REJECTED:
+        error = result.error or RecordError(Code.OTHER, "The system refused this record without saying why.")
+        if error.code is Code.NOT_FOUND and work.remote_id:
+            return _lost(policy, work, survivor)
+        if error.code is Code.CONFLICT and error.existing_id and not work.remote_id:
+            return _conflict(policy, work, error, existing_owner)
+        return Answer(_refused(work, error))
+    if result.status is Status.NOT_SENT:
+        return Answer(not_sent(work), deferred=Deferred(work.key, 1.0))
+    return _unknown(policy, work)
+
+
+def not_sent(work: Work) -> Outcome:
+    """As before the mark: certainly not carried out, unless an earlier attempt may have been."""
+    link = work.row.link
+    if work.again or (work.delivered is None and work.op is Op.UPDATE and not work.adopting):
+        return _base(work, State.UNCERTAIN, uncertain_op=work.op.value)
+    return replace(_base(work, State.PENDING), remote_id=link.remote_id if link else None)
+
+
+def _base(work: Work, state: Link.State, *, uncertain_op: str = "") -> Outcome:
+    return Outcome(
+        work.key,
+        work.revision,
+        state,
+        remote_id=work.remote_id,
+        delivered=work.delivered or {},
+        associations=work.have,
+        uncertain_op=uncertain_op,
+    )
+
+
+def _delivered(policy: Policy, work: Work, result: PushResult) -> Answer:
+    remote_id = result.remote_id or work.remote_id
+    if remote_id is None:
+        return _unknown(policy, work)
+    stored = replace(
+        _base(work, final_state(work.references)),
+        remote_id=remote_id,
+        delivered=work.write.settled,
+        source_hash=work.row.hash,
+        problem=waiting_problem(work.references),
+        waiting=final_state(work.references) == State.WAITING,
+        op=work.op,
+        status=result.status,
+        sent=_sent(work),
+        counter=_counter(work, result),
+    )
+    if work.op is Op.ASSOCIATE:
+        return Answer(replace(stored, associations=held_after(work.references, work.have)))
+    if work.remote_id is None or work.adopting:
+        stored = replace(stored, identities=_identities(policy, work))
+    if not associations(work.references, work.have):
+        return Answer(stored)
+    pending = replace(stored, state=State.PENDING, source_hash=None, problem=None, waiting=False)
+    follow_up = replace(
+        work,
+        op=Op.ASSOCIATE,
+        revision=work.revision + 1,
+        remote_id=remote_id,
+        delivered=work.write.settled,
+        counter="",
+        adopting=False,
+        again=False,
+    )
+    return Answer(pending, follow_up)
+
+
+def _sent(work: Work) -> dict[str, Value]:
+    if work.op is Op.ASSOCIATE:
+        changes = associations(work.references, work.have)
+        return {("remove " if a.remove else "") + f"{a.object_type}:{a.remote_id}": True for a in changes}
+    return dict(work.write.properties)
+
+
+def _counter(work: Work, result: PushResult) -> str:
+    if work.op is Op.ASSOCIATE:
+        return work.counter
+    if work.adopting:
+        return "adopted"
+    if work.op is Op.UPSERT and result.status is Status.UPDATED:
+        return "created" if work.again else "adopted"
+    return {Status.CREATED: "created", Status.UPDATED: "updated", Status.UNCHANGED: "unchanged"}[result.status]
+
+
+def _identities(policy: Policy, work: Work) -> tuple[tuple[str, str], ...]:
+    found = [(policy.rule.steps[n].property, value) for n, value in policy.mapping.match_values(work.row.values)]
+    if policy.object_type.unique_key and work.keyed:
+        found.append((OWN_KEY, policy.unique_value(work.key)))
+    return tuple(dict.fromkeys(found))
+
+
+def _refused(work: Work, error: RecordError) -> Outcome:
+    problem = Problem(error.code.value, error.message, error.property or "", group=f"{error.vendor_code}:{error.property}")
+    kept = work.row.link.remote_id if work.row.link else None
+    return replace(
+        _base(work, State.REJECTED),
+        remote_id=work.remote_id if work.op is Op.ASSOCIATE else kept,
+        source_hash=work.row.hash,
+        refused_digest=digest(work.write.settled),
+        problem=problem,
+        op=work.op,
+        status=Status.REJECTED,
+        sent=_sent(work),
+        counter="rejected",
+    )
+
+
+def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answer:
+    if survivor is None:
+        return _GONE[policy.gone_policy](policy, work)
+    remote_id, owner = survivor
+    attempt = replace(_base(work, State.PENDING), op=work.op, status=Status.REJECTED, sent=_sent(work))
+    if owner and remote_id != work.remote_id:
+        reason = f"Remote record {work.remote_id} was merged into {remote_id}, which is linked to our record {owner}."
+        problem = Problem("merged", reason + " Merge or correct our two records.", group="merged")
+        return Answer(replace(attempt, state=State.MERGED, source_hash=work.row.hash, problem=problem, counter="gone"))
+    if remote_id == work.remote_id:
+        return Answer(
+            _refused(work, RecordError(Code.NOT_FOUND, f"The system lists record {remote_id}, but refuses to write it."))
+        )
+    write = plan_write(policy.mapping, work.mapped, None, creating=False, remote=None)
+    moved = replace(attempt, remote_id=remote_id, delivered={})
+    again = replace(
+        work, op=Op.UPDATE, revision=work.revision + 1, remote_id=remote_id, write=write, delivered=None, have={}, again=True
+    )
+    return Answer(moved, again)
+
+
+def _leave(_policy: Policy, work: Work) -> Answer:
+    problem = Problem("gone", f"Remote record {work.remote_id} was deleted. Its sync says to leave it so.", group="gone")
+    return Answer(_after_loss(work, State.GONE, problem, "gone"))
+
+
+def _review(_policy: Policy, work: Work) -> Answer:
+    problem = Problem("gone", f"Remote record {work.remote_id} was deleted. Decide whether to create it again.", group="gone")
+    return Answer(_after_loss(work, State.AMBIGUOUS, problem, "ambiguous"))
+
+
+def _recreate(policy: Policy, work: Work) -> Answer:
+    cleared = replace(
+        _base(work, State.PENDING),
+        remote_id=None,
+        delivered={},
+        associations={},
+        op=work.op,
+        status=Status.REJECTED,
+        sent=_sent(work),
+    )
+    op = Op.UPSERT if policy.object_type.unique_key else Op.CREATE
+    write = plan_write(policy.mapping, work.mapped, None, creating=True, remote=None)
+    again = replace(
+        work,
+        op=op,
+        revision=work.revision + 1,
+        remote_id=None,
+        write=write,
+        delivered=None,
+        have={},
+        adopting=False,
+        again=False,
+        counter="",
+    )
+    return Answer(cleared, again)
+
+
+_GONE: dict[str, Callable[[Policy, Work], Answer]] = {"leave": _leave, "review": _review, "recreate": _recreate}
+
+
+def _after_loss(work: Work, state: Link.State, problem: Problem, counter: str) -> Outcome:
+    return replace(
+        _base(work, state),
+        source_hash=work.row.hash,
+        problem=problem,
+        op=work.op,
+        status=Status.REJECTED,
+        sent=_sent(work),
+        counter=counter,
+    )
+
+
+def _conflict(policy: Policy, work: Work, error: RecordError, owner: str) -> Answer:
+    """A unique value belongs to a record that was not there when we looked."""
+    attempt = replace(_base(work, State.PENDING), op=work.op, status=Status.REJECTED, sent=_sent(work))
+    if owner:
+        reason = f"{error.message} That record is linked to our record {owner}. Correct one of the two."
+        problem = Problem("linked_to_other", reason, error.property or "", group="linked_to_other")
+        return Answer(replace(attempt, state=State.AMBIGUOUS, source_hash=work.row.hash, problem=problem, counter="ambiguous"))
+    write = plan_write(policy.mapping, work.mapped, None, creating=False, remote=None)
+    adopted = replace(
+        work, op=Op.UPDATE, revision=work.revision + 1, remote_id=error.existing_id, write=write, delivered=None, adopting=True
+    )
+    return Answer(attempt, adopted)
+
+
+def _unknown(policy: Policy, work: Work) -> Answer:
+    wait = policy.object_type.visibility_lag if work.op is Op.CREATE else UNKNOWN_RETRY
+    doubt = replace(_base(work, State.UNCERTAIN, uncertain_op=work.op.value), op=work.op, status=Status.UNKNOWN, sent=_sent(work))
+    if work.op is Op.ASSOCIATE:
+        doubt = replace(doubt, state=State.PENDING, uncertain_op="")
+    return Answer(doubt, deferred=Deferred(work.key, wait))

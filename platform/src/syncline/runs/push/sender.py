@@ -1,0 +1,286 @@
+"""Sends one batch and records what became of it: mark, call, split where refused, resolve, store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from django.db import IntegrityError
+
+from syncline.contract import (
+    AuthError,
+    Change,
+    Code,
+    ConfigError,
+    ConnectorFault,
+    Op,
+    OutcomeUnknown,
+    Permanent,
+    PushResult,
+    RecordError,
+    RecordRejected,
+    Retryable,
+    Session,
+    Status,
+    SynclineError,
+    UnsupportedFeature,
+    Value,
+)
+from syncline.ledger import writer
+from syncline.ledger.models import Link
+from syncline.ledger.records import Fence, Mark, Outcome, Problem, Scope
+from syncline.registry.facade import Connector
+from syncline.runs import crash
+from syncline.syncs.engine.diff import plan_write
+
+from .lookup import owners
+from .results import outcome
+from .work import Deferred, Policy, Sent, Work, associations
+
+RESENDABLE = frozenset({Op.UPDATE, Op.UPSERT, Op.ASSOCIATE})
+PAUSES = (1.0, 3.0)
+UNDONE = (Retryable, AuthError, ConfigError, UnsupportedFeature)
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Used from several threads; holds no state of its own."""
+
+    connector: Connector
+    session: Session
+    policy: Policy
+    scope: Scope
+    fence: Fence
+
+    def send(self, batch: Sequence[Work]) -> Sent:
+        """Whatever happens to the batch, the ledger says so before this returns or raises."""
+        sent = Sent()
+        ready = self._completed(batch, sent)
+        marked = self._mark(ready, sent)
+        if not marked:
+            return sent
+        results: dict[str, PushResult] = {}
+        failure = self._push_guarded(marked, results)
+        crash.point("call.after")
+        self._store([w for w in marked if w.key in results], results, sent)
+        if failure:
+            raise failure
+        return sent
+
+    def _push_guarded(self, batch: Sequence[Work], results: dict[str, PushResult]) -> SynclineError | None:
+        """Fills `results`; what has none when the call failed was either certainly not sent, or nobody knows."""
+        try:
+            self._push(batch, results)
+        except writer.FenceLost:
+            raise
+        except UNDONE as error:
+            return self._rest(batch, results, Status.NOT_SENT, error)
+        except SynclineError as error:
+            return self._rest(batch, results, Status.UNKNOWN, error)
+        return None
+
+    def _rest(self, batch: Sequence[Work], results: dict[str, PushResult], status: Status, error: SynclineError) -> SynclineError:
+        for work in batch:
+            results.setdefault(work.key, PushResult(work.key, status))
+        return error
+
+    def _completed(self, batch: Sequence[Work], sent: Sent) -> list[Work]:
+        """Write modes that depend on what is there need the current values first."""
+        asking = [w for w in batch if w.write.needs_remote and w.remote_id]
+        if not asking:
+            return list(batch)
+        names = sorted({n for w in asking for n in w.write.needs_remote})
+        current = self.connector.call.fetch(
+            session=self.session,
+            object_type=self.policy.object_type,
+            ids=[w.remote_id for w in asking if w.remote_id],
+            properties=names,
+        )
+        ready: list[Work] = []
+        for work in batch:
+            there = current.get(work.remote_id or "") if work.write.needs_remote else None
+            if there is not None:
+                write = plan_write(self.policy.mapping, work.mapped, work.delivered, creating=False, remote=there.properties)
+                work = replace(work, write=write)  # noqa: PLW2901
+            elif work.write.needs_remote:
+                work = replace(work, write=replace(work.write, needs_remote=frozenset()))  # noqa: PLW2901
+            ready.append(work)
+        return self._without_idle(ready, sent)
+
+    def _without_idle(self, ready: list[Work], sent: Sent) -> list[Work]:
+        idle = [w for w in ready if not self._properties(w) and w.op is Op.UPDATE]
+        if idle:
+            results = {w.key: PushResult(w.key, Status.UNCHANGED, w.remote_id) for w in idle}
+            self._store(idle, results, sent)
+        return [w for w in ready if w not in idle]
+
+    def _mark(self, batch: Sequence[Work], sent: Sent) -> list[Work]:
+        if not batch or batch[0].op is Op.ASSOCIATE:
+            return list(batch)
+        crash.point("mark.before")
+        marks = [Mark(w.key, w.revision, w.op, w.remote_id) for w in batch]
+        try:
+            kept = writer.mark(self.scope, self.fence, marks)
+        except IntegrityError:
+            return self._mark(self._without_taken(batch, sent), sent)
+        crash.point("mark.after")
+        sent.deferred += [Deferred(w.key, 0.0) for w in batch if w.key not in kept]
+        return [replace(w, revision=w.revision + 1) for w in batch if w.key in kept]
+
+    def _without_taken(self, batch: Sequence[Work], sent: Sent) -> list[Work]:
+        """Remote records that another local record is linked to, or that two of the batch claim."""
+        taken = owners(self.scope, [w.remote_id for w in batch if w.remote_id])
+        kept: list[Work] = []
+        clashes: list[Outcome] = []
+        for work in batch:
+            owner = taken.get(work.remote_id or "")
+            if owner and owner != f"{self.scope.dataset} {work.key}":
+                clashes.append(_clash(work, owner))
+            else:
+                if work.remote_id:
+                    taken[work.remote_id] = f"{self.scope.dataset} {work.key}"
+                kept.append(work)
+        if not clashes:
+            raise ConnectorFault("A remote record is claimed twice, but no other link to it was found.")
+        self._record(clashes, sent)
+        return kept
+
+    def _push(self, batch: Sequence[Work], results: dict[str, PushResult]) -> None:
+        """A verdict for each record: a batch refused as a whole is split until each has its own."""
+        try:
+            results.update(self._answered(batch, self._call(batch)))
+        except RecordRejected as error:
+            self._without_rejected(batch, error, results)
+        except Permanent as error:
+            if len(batch) == 1:
+                results[batch[0].key] = _rejected(batch[0], str(error))
+                return
+            middle = len(batch) // 2
+            self._push(batch[:middle], results)
+            self._push(batch[middle:], results)
+
+    def _without_rejected(self, batch: Sequence[Work], error: RecordRejected, results: dict[str, PushResult]) -> None:
+        guilty = [w for w in batch if w.key == error.key]
+        if not guilty:
+            raise ConnectorFault(f"{self.connector.key}.push refused a record that was not in the batch.") from error
+        results.update({w.key: _rejected(w, str(error), error.code, error.property) for w in guilty})
+        if rest := [w for w in batch if w.key != error.key]:
+            self._push(rest, results)
+
+    def _call(self, batch: Sequence[Work]) -> Sequence[PushResult]:
+        changes = [self._change(w) for w in batch]
+        for pause in (*PAUSES, None):
+            try:
+                return self.connector.call.push(session=self.session, object_type=self.policy.object_type, changes=changes)
+            except OutcomeUnknown:
+                if pause is None or batch[0].op not in RESENDABLE:
+                    return [PushResult(w.key, Status.UNKNOWN) for w in batch]
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _answered(self, batch: Sequence[Work], results: Sequence[PushResult]) -> dict[str, PushResult]:
+        found = {r.local_key: r for r in results}
+        return {w.key: found.get(w.key) or PushResult(w.key, Status.UNKNOWN) for w in batch}
+
+    def _change(self, work: Work) -> Change:
+        linked = associations(work.references, work.have) if work.op is Op.ASSOCIATE else ()
+        unique = self.policy.unique_value(work.key) if work.op is Op.UPSERT else None
+        properties = {} if work.op is Op.ASSOCIATE else self._properties(work)
+        return Change(work.key, work.op, work.remote_id, unique, properties, linked)
+
+    def _properties(self, work: Work) -> dict[str, Value]:
+        properties: dict[str, Value] = dict(work.write.properties)
+        if work.adopting and work.keyed and self.policy.object_type.unique_key:
+            properties[self.policy.object_type.unique_key] = self.policy.unique_value(work.key)
+        return properties
+
+    def _store(self, batch: Sequence[Work], results: dict[str, PushResult], sent: Sent) -> None:
+        outcomes: list[Outcome] = []
+        lost = [w for w in batch if _code(results[w.key]) is Code.NOT_FOUND and w.remote_id]
+        survivors = self._survivors(lost)
+        for work in batch:
+            result = results[work.key]
+            verdict = outcome(self.policy, work, result, survivors.get(work.key), self._owner_of(result))
+            outcomes.append(verdict.outcome)
+            sent.follow_ups += [verdict.follow_up] if verdict.follow_up else []
+            sent.deferred += [verdict.deferred] if verdict.deferred else []
+        self._record(outcomes, sent)
+
+    def _survivors(self, lost: Sequence[Work]) -> dict[str, tuple[str, str]]:
+        """Local key → (remote id that answers for it now, who that is linked to); gone ones are left out."""
+        if not lost:
+            return {}
+        found = self.connector.call.fetch(
+            session=self.session,
+            object_type=self.policy.object_type,
+            ids=[w.remote_id for w in lost if w.remote_id],
+            properties=[],
+        )
+        owner = owners(self.scope, [r.id for r in found.values()])
+        return {w.key: (r.id, owner.get(r.id, "")) for w in lost if (r := found.get(w.remote_id or ""))}
+
+    def _owner_of(self, result: PushResult) -> str:
+        existing = result.error.existing_id if result.error else None
+        return owners(self.scope, [existing]).get(existing, "") if existing else ""
+
+    def _record(self, outcomes: list[Outcome], sent: Sent) -> None:
+        if not outcomes:
+            return
+        crash.point("record.before")
+        try:
+            stored = writer.record(self.scope, self.fence, outcomes)
+        except IntegrityError:
+            outcomes = self._untangled(outcomes)
+            stored = writer.record(self.scope, self.fence, outcomes)
+        crash.point("record.after")
+        sent.deferred += [Deferred(o.local_key, 0.0) for o in outcomes if o.local_key not in stored]
+
+    def _untangled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """A remote id that the vendor gave to two of our records can be linked to one only."""
+        taken = owners(self.scope, [o.remote_id for o in outcomes if o.remote_id])
+        result: list[Outcome] = []
+        for one in outcomes:
+            me = f"{self.scope.dataset} {one.local_key}"
+            owner = taken.get(one.remote_id or "", me)
+            if one.remote_id and owner == me:
+                taken[one.remote_id] = me
+            result.append(one if owner == me else _doubled(one, owner))
+        return result
+
+
+def _code(result: PushResult) -> Code | None:
+    return result.error.code if result.error else None
+
+
+def _rejected(work: Work, message: str, code: Code = Code.OTHER, name: str | None = None) -> PushResult:
+    return PushResult(work.key, Status.REJECTED, error=RecordError(code, message, name))
+
+
+def _clash(work: Work, owner: str) -> Outcome:
+    link = work.row.link
+    return Outcome(
+        work.key,
+        work.revision,
+        Link.State.AMBIGUOUS,
+        remote_id=link.remote_id if link else None,
+        delivered=link.delivered if link else {},
+        source_hash=work.row.hash,
+        problem=Problem(
+            "linked_to_other",
+            f"Remote record {work.remote_id} is linked to our record {owner} already. Correct one of the two, or move the link.",
+            group="linked_to_other",
+        ),
+        counter="ambiguous",
+    )
+
+
+def _doubled(one: Outcome, owner: str) -> Outcome:
+    problem = Problem(
+        "linked_to_other",
+        f"The system answered with remote record {one.remote_id}, which is linked to our record {owner}. Decide which one it is.",
+        group="linked_to_other",
+    )
+    return replace(
+        one, state=Link.State.AMBIGUOUS, remote_id=None, delivered={}, problem=problem, counter="ambiguous", identities=()
+    )

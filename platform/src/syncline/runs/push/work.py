@@ -1,0 +1,121 @@
+"""Values that travel through the push pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from syncline.contract import Association, MatchRule, ObjectType, Op
+from syncline.ledger.models import Link
+from syncline.ledger.records import Outcome, Problem
+from syncline.syncs.engine.compile import CompiledMapping, Mapped
+from syncline.syncs.engine.diff import Write
+
+from .reader import Row
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What does not change during a run."""
+
+    mapping: CompiledMapping
+    rule: MatchRule
+    object_type: ObjectType
+    mode: str
+    gone_policy: str
+    key_prefix: str
+    force: bool = False
+
+    def unique_value(self, local_key: str) -> str:
+        return f"{self.key_prefix}{local_key}"
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Where a record's associations shall lead: remote ids by object type, and what is not linked yet."""
+
+    ids: Mapping[str, frozenset[str]]
+    missing: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A record that needs a call. `revision`: of its link as last known; `delivered` None: not known for sure.
+
+    `again`: an earlier attempt may have been carried out already.
+    """
+
+    row: Row
+    mapped: Mapped
+    op: Op
+    revision: int
+    remote_id: str | None
+    write: Write
+    references: References
+    delivered: Mapping[str, str] | None
+    have: Mapping[str, list[str]]
+    adopting: bool = False
+    keyed: bool = True
+    again: bool = False
+    counter: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.row.key
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A record to look at again in `after` seconds."""
+
+    key: str
+    after: float
+
+
+Verdict = Outcome | Work | Deferred
+
+
+@dataclass
+class Sent:
+    """What a batch left to do."""
+
+    follow_ups: list[Work] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
+
+
+def associations(references: References, have: Mapping[str, list[str]]) -> tuple[Association, ...]:
+    """What to add and to take away; nothing is taken away while something is not linked yet."""
+    changes: list[Association] = []
+    for object_type, wanted in sorted(references.ids.items()):
+        held = set(have.get(object_type, ()))
+        changes += [Association(object_type, r) for r in sorted(wanted - held)]
+        if not references.missing.get(object_type):
+            changes += [Association(object_type, r, remove=True) for r in sorted(held - wanted)]
+    return tuple(changes)
+
+
+def held_after(references: References, have: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """What is associated once `associations` was carried out."""
+    held = {name: set(ids) for name, ids in have.items()}
+    for change in associations(references, have):
+        mine = held.setdefault(change.object_type, set())
+        (mine.discard if change.remove else mine.add)(change.remote_id)
+    return {name: sorted(ids) for name, ids in held.items() if ids}
+
+
+def waiting_problem(references: References) -> Problem | None:
+    missing = [(name, keys) for name, keys in references.missing.items() if keys]
+    if not missing:
+        return None
+    name, keys = missing[0]
+    return Problem(
+        "waiting",
+        f"{len(keys)} of its {name} (our record {', '.join(keys[:3])}) {'is' if len(keys) == 1 else 'are'} not linked yet."
+        " It is associated as soon as they are.",
+        property=name,
+        group=name,
+    )
+
+
+def final_state(references: References) -> Link.State:
+    return Link.State.WAITING if waiting_problem(references) else Link.State.DELIVERED

@@ -1,0 +1,106 @@
+"""Every few seconds: start what is due, bury what is hopeless, close what has ended, ring where work waits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+
+from croniter import croniter
+from django.db import connection, transaction
+from django.utils import timezone
+
+from syncline import background
+from syncline.contract import SynclineError
+from syncline.syncs.models import Sync
+
+from . import claims
+from .close import close_run
+from .execute import work
+from .models import Run, RunPart
+from .start import QUEUE, AlreadyRunning, start_run
+
+TICK = "tick"
+TICK_SECONDS = 10.0
+
+log = logging.getLogger("syncline.runs")
+
+
+def install() -> None:
+    """Called once in every process that may work."""
+    background.on(QUEUE, work)
+    background.on(TICK, _answer)
+    background.every(TICK_SECONDS, TICK)
+
+
+def _answer(_seconds: float) -> bool:
+    tick()
+    return False
+
+
+def tick() -> None:
+    start_due()
+    for run_id in claims.bury():
+        close_run(run_id)
+    for run_id in _ended():
+        close_run(run_id)
+    if _claimable():
+        background.ring(QUEUE)
+
+
+def next_due(cron: str, after: dt.datetime) -> dt.datetime:
+    found: dt.datetime = croniter(cron, after).get_next(dt.datetime)
+    return found
+
+
+def start_due() -> int:
+    """Starts the syncs whose time has come; a missed time is made up for once, not once for each."""
+    started = 0
+    for sync_id in list(_due()):
+        started += _start_one(sync_id)
+    return started
+
+
+def _due() -> list[int]:
+    now = timezone.now()
+    fresh = Sync.objects.filter(enabled=True, next_due_at__isnull=True).exclude(cron="")
+    for sync in fresh:
+        Sync.objects.filter(pk=sync.pk, next_due_at__isnull=True).update(next_due_at=next_due(sync.cron, now))
+    return list(Sync.objects.filter(enabled=True, next_due_at__lte=now).exclude(cron="").values_list("pk", flat=True))
+
+
+def _start_one(sync_id: int) -> int:
+    with transaction.atomic():
+        sync = (
+            Sync.objects.select_for_update(skip_locked=True, of=("self",))
+            .select_related("connection__owner", "current")
+            .filter(pk=sync_id, next_due_at__lte=timezone.now())
+            .first()
+        )
+        if sync is None:
+            return 0
+        Sync.objects.filter(pk=sync_id).update(next_due_at=next_due(sync.cron, timezone.now()))
+    try:
+        start_run(sync, trigger="schedule")
+    except AlreadyRunning:
+        log.info("The sync %s is due, but still running; it starts at its next time.", sync_id)
+        return 0
+    except SynclineError as error:
+        log.warning("The sync %s is due, but cannot start: %s", sync_id, error)
+        return 0
+    return 1
+
+
+def _ended() -> list[int]:
+    going = RunPart.objects.filter(state__in=RunPart.OPEN).values("run")
+    dead = RunPart.objects.filter(state=RunPart.State.DEAD).values("run")
+    active = Run.objects.filter(state__in=Run.ACTIVE)
+    return list((active.exclude(pk__in=going) | active.filter(pk__in=dead)).values_list("pk", flat=True))
+
+
+def _claimable() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM syncline_runpart WHERE state = 'queued' AND not_before <= now()"
+            " OR state = 'leased' AND lease_until < now())"
+        )
+        return bool(cursor.fetchone()[0])
