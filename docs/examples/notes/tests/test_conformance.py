@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from syncline.contract import DatasetInfo, Field, Property
+from syncline.contract import DatasetInfo, Field, MatchStep, Property
 from syncline.contract.testing import Target, conformance, sandboxed
 from syncline_notes.connector import Notes
 
@@ -24,6 +24,7 @@ TARGET = Target(
     missing_id="999999",
     create=(Property("place", "Place"),),
     dataset=DatasetInfo("diary.entry", "Entries", (Field("headline", "Headline"), Field("written_by", "Written by"))),
-    reads=r"^/notes/read$",
+    match=MatchStep("title", normalise="text"),
+    reads=r"^/notes/(read|search)$",
 )
 TestNotes = conformance(Notes, TARGET)

@@ -35,6 +35,7 @@ from syncline.contract import (
     SuggestedRule,
     hookimpl,
 )
+from syncline.contract.normalise import text
 
 from .wire import TYPES, fields_to_wire, from_wire, property_from_wire
 
@@ -70,7 +71,7 @@ class Notes(ConnectorSpec):
             title="Notes",
             version="0.1.0",
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.MATCH},
+            capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
         )
@@ -92,7 +93,7 @@ class Notes(ConnectorSpec):
         return [ObjectType("notes", "Notes", properties, sizes, unique_key=own, key_property=KEY, page_size=PAGE)]
 
     @hookimpl
-    def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:
+    def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:  # noqa: ARG002
         return [p.name for p in properties if create_field(session, p)]
 
     @hookimpl
@@ -106,7 +107,7 @@ class Notes(ConnectorSpec):
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
         kinds = {p.name: p.kind for p in object_type.properties}
         body = {"op": changes[0].op, "items": [item(change, kinds) for change in changes]}
-        answer = post(session, "/notes/batch", body)
+        answer = post(session, f"/{object_type.key}/batch", body)
         by_key = {verdict["ref"]: verdict for verdict in answer["results"]}
         return [result(change, by_key.get(change.local_key)) for change in changes]
 
@@ -117,8 +118,17 @@ class Notes(ConnectorSpec):
         kinds = {name: p.kind for name in properties if (p := object_type.property(name))}
         found: dict[str, RemoteRecord] = {}
         for start in range(0, len(ids), BATCH):
-            answer = post(session, "/notes/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
+            answer = post(session, f"/{object_type.key}/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
             found |= {note["id"]: record(note, kinds) for note in answer["notes"]}
+        return found
+
+    @hookimpl
+    def match(self, session: Session, object_type: ObjectType, step: str, values: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        found: dict[str, list[str]] = {value: [] for value in values}
+        for start in range(0, len(values), BATCH):
+            body = {"field": step, "values": list(values[start : start + BATCH])}
+            for note in post(session, f"/{object_type.key}/search", body, repeatable=True)["notes"]:
+                found.setdefault(text(note["fields"][step]), []).append(note["id"])
         return found
 
     @hookimpl
@@ -126,7 +136,7 @@ class Notes(ConnectorSpec):
         kinds = {name: p.kind for name in request.properties if (p := object_type.property(name))}
         position, more = request.position, True
         while more:
-            answer = get(session, "/notes", after=position or "", limit=str(PAGE))
+            answer = get(session, f"/{object_type.key}", after=position or "", limit=str(PAGE))
             position = answer["next"]
             more = position is not None
             yield Page([record(note, kinds) for note in answer["notes"]], position)

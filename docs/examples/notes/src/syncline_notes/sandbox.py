@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-TOKEN = "sandbox-token"
+TOKEN = "sandbox-token"  # noqa: S105 - of a local server
 BATCH = 5
 FIELDS: list[dict[str, Any]] = [
     {"name": "title", "label": "Title", "type": "text", "required": True, "longest": 200},
@@ -48,6 +48,7 @@ class Store:
             ("POST", "/fields"): lambda: self.add_field(body),
             ("GET", "/notes"): lambda: self.listed(query.get("after", ""), int(query.get("limit", "3"))),
             ("POST", "/notes/read"): lambda: {"notes": [self.shown(i) for i in limited(body["ids"]) if i in self.notes]},
+            ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
         }
         if (method, path) not in known:
@@ -68,6 +69,11 @@ class Store:
 
     def shown(self, note_id: str) -> dict[str, Any]:
         return {"id": note_id, "fields": self.notes[note_id]}
+
+    def found(self, field: str, values: list[str]) -> list[dict[str, Any]]:
+        """Ignores case, as most searches do."""
+        wanted = {value.casefold() for value in values}
+        return [self.shown(i) for i, fields in self.notes.items() if str(fields.get(field)).casefold() in wanted]
 
     def batch(self, op: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Answers in another order than asked, as many services do."""

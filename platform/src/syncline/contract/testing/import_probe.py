@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 TRIPWIRE = "syncline_settings_must_not_be_read"
@@ -14,16 +15,23 @@ NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyna
 events: list[str] = []
 
 
-def watch(event: str, arguments: tuple[Any, ...]) -> None:
+def watch(event: str, _: tuple[Any, ...]) -> None:
     if event in NETWORK:
         events.append("touches the network")
-    if event == "import" and arguments[0] == TRIPWIRE:
-        events.append("reads Django's settings")
+
+
+class Tripwire(MetaPathFinder):
+    """Django imports its settings module when a setting is read."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == TRIPWIRE:
+            events.append("reads Django's settings")
 
 
 def main(module: str, path: list[str]) -> None:
     sys.path[:] = path
     os.environ["DJANGO_SETTINGS_MODULE"] = TRIPWIRE
+    sys.meta_path.insert(0, Tripwire())
     sys.addaudithook(watch)
     importlib.import_module(module)
     if "django.db.models" in sys.modules:

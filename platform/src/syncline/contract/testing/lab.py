@@ -17,6 +17,7 @@ import pluggy
 from syncline.contract import (
     Capability,
     Change,
+    Code,
     ConnectorInfo,
     ConnectorSpec,
     HeaderAuth,
@@ -25,6 +26,8 @@ from syncline.contract import (
     Op,
     Permanent,
     PushResult,
+    RecordError,
+    RecordRejected,
     Session,
     Status,
     Value,
@@ -131,7 +134,8 @@ class Lab:
         return offered[self.target.object_type]
 
     def changes(self, count: int, op: Op = Op.CREATE) -> list[Change]:
-        """So many good records, each unlike any other of this lab."""
+        """So many good records, each unlike any other of this lab; what the object needs is created before."""
+        self.object_type  # noqa: B018 - here, so that no fault meant for the records strikes it
         return [self._change(op, dict(self.target.record(next(self._numbers)))) for _ in range(count)]
 
     def push(self, changes: Sequence[Change], session: Session | None = None) -> list[PushResult]:
@@ -160,9 +164,10 @@ class Lab:
         """As the host does it: a batch refused as a whole is split until each record has its verdict."""
         try:
             return {result.local_key: result for result in self.push(changes)}
-        except Permanent:
+        except (Permanent, RecordRejected) as refused:
             if len(changes) == 1:
-                return {changes[0].local_key: PushResult(changes[0].local_key, Status.REJECTED)}
+                key, error = changes[0].local_key, RecordError(Code.OTHER, str(refused))
+                return {key: PushResult(key, Status.REJECTED, error=error)}
         half = len(changes) // 2
         return {**self.verdicts(changes[:half]), **self.verdicts(changes[half:])}
 

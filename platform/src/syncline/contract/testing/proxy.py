@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815 - names given by http.server
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name given by http.server
+    def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
 
     def _play(self, fault: Fault, seen: Seen) -> None:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from syncline.contract import ConnectorSpec, DatasetInfo, Property, Sandbox, Value
+from syncline.contract import ConnectorSpec, DatasetInfo, MatchStep, Property, Sandbox, Value
 
 from .check import Breach
 
@@ -45,6 +45,7 @@ class Target:
     `rejected`: values that make the vendor refuse a record, over those of a good one.
     `refusal`: body of the vendor's answer 400 to a whole request. `missing_id`: an id that no record has.
     `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
+    `match`: a step of the match rule, on a text property of `record` that two records may share.
     `reads`: regular expression for paths that only read although they are not called with GET.
     `skip`: name of a check → why it does not apply to this connector.
     """
@@ -57,6 +58,7 @@ class Target:
     missing_id: str = ""
     create: tuple[Property, ...] = ()
     dataset: DatasetInfo | None = None
+    match: MatchStep | None = None
     reads: str = ""
     skip: Mapping[str, str] = field(default_factory=dict)
 

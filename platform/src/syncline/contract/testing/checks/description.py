@@ -88,7 +88,7 @@ def settings_schema(lab: Lab) -> None:
 
 @check("auth-methods")
 def auth_methods(lab: Lab) -> None:
-    """Ways to connect have unique keys and known kinds; OAuth goes over https; credentials are a schema with write-only secrets."""
+    """Ways to connect have unique keys and known kinds, OAuth goes over https, and secrets people type are write-only."""
     methods = lab.call.auth_methods()
     expect(methods, "`auth_methods` is empty: not even `none` is offered.")
     keys = [method.key for method in methods]

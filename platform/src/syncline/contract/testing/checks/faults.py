@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 from syncline.contract import (
     AuthError,
     Capability,
-    Op,
+    Json,
     OutcomeUnknown,
     Permanent,
     PullRequest,
@@ -72,10 +74,11 @@ def rate_limit(lab: Lab) -> None:
 def refusal(lab: Lab) -> None:
     """A 400 on a write becomes RecordRejected, Permanent or REJECTED results, also when its body is not as documented."""
     expect(lab.target.refusal is not None, "The target has no `refusal`: give the body of the vendor's answer 400.")
-    for body in (lab.target.refusal, {}):
+    bodies: tuple[Json, ...] = (lab.target.refusal, {})
+    for body in bodies:
         changes = lab.changes(1)
         with lab.proxy.playing(answer(400, body, writes=True)):
-            got = attempt(lambda changes=changes: lab.push(changes))  # type: ignore[misc]
+            got = attempt(partial(lab.push, changes))
         if isinstance(got, Exception):
             expect(isinstance(got, Permanent | RecordRejected), f"After a 400 with {body!r} `push` raised {told(got)}.")
         else:
@@ -94,7 +97,7 @@ def outcome_unknown(lab: Lab) -> None:
         changes = lab.changes(1)
         session = lab.session(timeout=SHORT if fault.stall else 5.0)
         with lab.proxy.playing(fault):
-            got = attempt(lambda changes=changes, session=session: lab.push(changes, session))  # type: ignore[misc]
+            got = attempt(partial(lab.push, changes, session))
         known = isinstance(got, Exception) and not isinstance(got, OutcomeUnknown)
         expect(not known, f"After {what} `push` raised {told(got)}, but the record may have been created.")
         if not isinstance(got, Exception):
@@ -105,7 +108,6 @@ def outcome_unknown(lab: Lab) -> None:
 def no_repeat(lab: Lab) -> None:
     """A create whose answer was lost is not sent again by the connector: only the host can tell whether that is safe."""
     changes = lab.changes(1)
-    lab.object_type  # noqa: B018 - discovered before requests are counted
     with lab.proxy.playing(Fault(cut=True, forward=True, writes=True)):
         attempt(lambda: lab.push(changes, lab.session(patience=5.0)))
         writes = lab.proxy.writes
@@ -117,23 +119,25 @@ def html_answer(lab: Lab) -> None:
     """An answer 200 with a page of HTML (a proxy's, say) becomes one of the contract's errors in every hook."""
     for name, call in _calls(lab).items():
         with lab.proxy.playing(html()):
-            got = attempt(call)  # type: ignore[arg-type]
-        named = isinstance(got, SynclineError)
-        unknown = isinstance(got, list) and [r.status for r in got] == [Status.UNKNOWN]
-        expect(named or unknown, f"A page of HTML made `{name}` give {told(got)}.")
+            got = attempt(call)
+        expect(isinstance(got, SynclineError) or _unknown(got), f"A page of HTML made `{name}` give {told(got)}.")
 
 
-def _calls(lab: Lab) -> dict[str, object]:
-    session, names = lab.session(), tuple(lab.target.record(0))
+def _unknown(got: object) -> bool:
+    return isinstance(got, list) and [getattr(result, "status", None) for result in got] == [Status.UNKNOWN]
+
+
+def _calls(lab: Lab) -> dict[str, Callable[[], object]]:
+    session = lab.session()
+    calls: dict[str, Callable[[], object]] = {"check": lambda: lab.call.check(session=session)}
+    if Capability.DISCOVER not in lab.able:
+        return calls
+    found, names, changes = lab.object_type, tuple(lab.target.record(0)), lab.changes(1)
     request = PullRequest(properties=names)
-    calls = {
-        "check": lambda: lab.call.check(session=session),
+    calls |= {
         "discover": lambda: lab.call.discover(session=session),
-        "push": lambda changes=lab.changes(1, Op.CREATE): lab.push(changes),
-        "fetch": lambda: lab.call.fetch(session=session, object_type=lab.object_type, ids=["1"], properties=names),
-        "pull": lambda: list(lab.call.pull(session=session, object_type=lab.object_type, request=request)),
+        "push": lambda: lab.push(changes),
+        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=["1"], properties=names),
+        "pull": lambda: list(lab.call.pull(session=session, object_type=found, request=request)),
     }
-    if Capability.DISCOVER in lab.able:
-        lab.object_type  # noqa: B018 - discovered before the answers turn into pages
-        return {name: call for name, call in calls.items() if name in lab.able}
-    return {"check": calls["check"]}
+    return {name: call for name, call in calls.items() if name in lab.able}

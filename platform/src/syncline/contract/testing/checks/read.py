@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from syncline.contract import Capability, ObjectType, Page, PullRequest, RemoteRecord
+from syncline.contract.normalise import NORMALISERS
 
 from ..canonical import problem
 from ..check import check, expect
-from ..lab import Lab
+from ..lab import Lab, over
 
 PULLS = (Capability.DISCOVER, Capability.PULL)
 PAGES = 3
@@ -61,6 +62,26 @@ def _fits(record: RemoteRecord, object_type: ObjectType, names: tuple[str, ...])
         definition = object_type.property(name)
         wrong = problem(value, definition) if definition else "it is not declared"
         expect(not wrong, f"The property `{name}` of the record {record.id}: {wrong}.")
+
+
+@check("match", Capability.DISCOVER, Capability.MATCH, Capability.PUSH)
+def match(lab: Lab) -> None:
+    """`match` finds no record, one, or all of several by the normalised value of a property."""
+    step = lab.target.match
+    expect(step, "The target has no `match`: give a step of the match rule on a property of `record`.")
+    if step is None:
+        return
+    alone, shared, copy, absent = lab.changes(4)
+    copy = over(copy, {step.property: shared.properties[step.property]})
+    ids = [lab.written(change) for change in (alone, shared, copy)]
+    lab.settle()
+    values = [NORMALISERS[step.normalise](str(c.properties[step.property])) for c in (alone, shared, absent)]
+    found = lab.call.match(session=lab.session(), object_type=lab.object_type, step=step.property, values=values)
+    got = [sorted(found.get(value, ())) for value in values]
+    wanted = [[ids[0]], sorted(ids[1:]), []]
+    expect(
+        got == wanted, f"Looking for one, two and no record with {step.property} = {values}, `match` gave {got}, not {wanted}."
+    )
 
 
 @check("fetch-gone", Capability.DISCOVER, Capability.FETCH, Capability.PUSH)

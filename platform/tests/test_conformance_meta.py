@@ -1,0 +1,112 @@
+"""The suite's own proof: the honest example keeps every rule, and each check catches its saboteurs, which no other check does."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from syncline.contract import ConnectorSpec
+from syncline.contract.testing.check import CHECKS, told
+from syncline.contract.testing.lab import Lab, opened
+from syncline.contract.testing.suite import breach_of, left_out
+from syncline.contract.testing.target import Server, Target
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "docs" / "examples" / "notes"
+sys.path += [path for path in (str(EXAMPLE / "src"), str(HERE)) if path not in sys.path]
+
+from saboteurs import describing, failing, moving, noisy_models, noisy_network, noisy_settings  # noqa: E402
+from saboteurs.breaks import SABOTEURS  # noqa: E402
+from syncline_notes import sandbox  # noqa: E402
+from syncline_notes.connector import Notes  # noqa: E402
+
+MODULES = (describing, failing, moving, noisy_models, noisy_network, noisy_settings)
+pytestmark = pytest.mark.unit
+
+
+def honest_target() -> Target:
+    """The target of the example's own test file."""
+    spec = importlib.util.spec_from_file_location("notes_conformance", EXAMPLE / "tests" / "test_conformance.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    target: Target = module.TARGET
+    return replace(target, server=in_a_thread)
+
+
+@contextmanager
+def in_a_thread(connector: ConnectorSpec) -> Iterator[Server]:
+    """The example's sandbox without a process of its own: every saboteur gets a new one."""
+    server = sandbox.Sandbox(0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        headers = {"Authorization": f"Bearer {sandbox.TOKEN}"}
+        yield Server(url=server.url, headers=headers, settings={"base_url": "{url}"})
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def failing_checks(connector: ConnectorSpec, target: Target) -> dict[str, str]:
+    """Name of each check that fails → what it says."""
+    with opened(connector, target) as lab:
+        said = {name: outcome(name, lab) for name in CHECKS}
+    return {name: text for name, text in said.items() if text}
+
+
+def outcome(name: str, lab: Lab) -> str:
+    if left_out(CHECKS[name], lab):
+        return ""
+    try:
+        return breach_of(CHECKS[name], lab)
+    except Exception as error:  # noqa: BLE001 - a check that ends in an error has failed
+        return told(error)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The example's entry point, as an installation would leave it."""
+    site = tmp_path_factory.mktemp("site")
+    info = site / "syncline_notes-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: syncline-notes\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[syncline.connectors]\nnotes = syncline_notes.connector:Notes\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        yield
+
+
+@pytest.fixture(scope="module")
+def caught(installed: None) -> dict[str, dict[str, str]]:
+    """For every saboteur, all checks that fail; several at a time, as most of it is waiting."""
+    target = honest_target()
+    with ThreadPoolExecutor(6) as pool:
+        results = pool.map(lambda entry: failing_checks(entry[1](), target), SABOTEURS)
+        return {saboteur.__name__: failed for (_, saboteur), failed in zip(SABOTEURS, results, strict=True)}
+
+
+def test_the_honest_connector_keeps_every_rule() -> None:
+    target = honest_target()
+    assert failing_checks(Notes(), target) == {}
+    with opened(Notes(), target) as lab:
+        assert [name for name, check in CHECKS.items() if left_out(check, lab)] == []
+
+
+@pytest.mark.parametrize(("check", "saboteur"), SABOTEURS, ids=[saboteur.__name__ for _, saboteur in SABOTEURS])
+def test_a_saboteur_is_caught_by_its_check_only(check: str, saboteur: type, caught: dict[str, dict[str, str]]) -> None:
+    failed = caught[saboteur.__name__]
+    assert list(failed) == [check], failed
+
+
+def test_every_check_has_a_saboteur() -> None:
+    assert {check for check, _ in SABOTEURS} == set(CHECKS)
