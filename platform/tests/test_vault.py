@@ -80,7 +80,7 @@ def test_a_wrong_key_fails_hard_and_never_gives_ciphertext() -> None:
 
     with (
         override_settings(SYNCLINE_KEYS=[NEW]),
-        pytest.raises(keyring.WrongKey, match="client_secret.*SYNCLINE_KEYS"),
+        pytest.raises(keyring.WrongKey, match=r"client_secret.*SYNCLINE_KEYS"),
     ):
         Registration.objects.get()
 

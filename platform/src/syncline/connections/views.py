@@ -1,0 +1,63 @@
+"""The two addresses of an OAuth sign-in. They redirect; what happened is said by a message."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from syncline.contract import SynclineError
+
+from . import access, oauth
+from .models import Connection
+
+
+@login_required
+@require_POST
+@never_cache
+def start(request: HttpRequest, connection_id: int) -> HttpResponse:
+    """Sends the person to the vendor's page; a POST, so that no foreign page can begin it."""
+    user = cast(User, request.user)
+    connection = access.visible_connections(user).select_related("registration", "owner").filter(pk=connection_id).first()
+    if connection is None:
+        raise Http404("There is no such connection.")
+    try:
+        return HttpResponseRedirect(oauth.authorization_url(connection, user, _session_key(request)))
+    except SynclineError as error:
+        return _back(request, connection, messages.ERROR, str(error))
+
+
+@login_required
+@require_GET
+@never_cache
+def callback(request: HttpRequest) -> HttpResponse:
+    """Where the vendor sends the person back to."""
+    try:
+        connection = oauth.finish(request.GET.dict(), cast(User, request.user), _session_key(request))
+    except SynclineError as error:
+        return _back(request, None, messages.ERROR, str(error))
+    return _back(request, connection, messages.SUCCESS, f"{connection.name} is connected to {connection.account_name}.")
+
+
+def _session_key(request: HttpRequest) -> str:
+    return request.session.session_key or ""
+
+
+def _back(request: HttpRequest, connection: Connection | None, level: int, sentence: str) -> HttpResponse:
+    """To the connection's admin page where there is one for this person, else to the admin's front page."""
+    messages.add_message(request, level, sentence)
+    return HttpResponseRedirect(_page(connection) if connection else reverse("admin:index"))
+
+
+def _page(connection: Connection) -> str:
+    from django.contrib import admin
+
+    if admin.site.is_registered(Connection):
+        return reverse("admin:syncline_connection_change", args=[connection.pk])
+    return reverse("admin:index")
