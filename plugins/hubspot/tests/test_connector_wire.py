@@ -160,6 +160,15 @@ def test_a_conflict_names_the_record_that_is_there() -> None:
     assert by_context.existing_id == "5"
 
 
+def test_a_missing_required_property_is_named() -> None:
+    message = "Error creating COMPANY. Some required properties were not set."
+    either = record_error({"category": "VALIDATION_ERROR", "message": message, "context": {"properties": ["name", "domain"]}})
+    assert (either.code, either.property) == (Code.REQUIRED, None)
+    assert "name or domain" in either.message
+    one = record_error({"category": "VALIDATION_ERROR", "message": message, "context": {"properties": ["dealstage"]}})
+    assert one.property == "dealstage"
+
+
 def test_missing_scopes_are_named() -> None:
     body = {"category": "MISSING_SCOPES", "errors": [{"context": {"requiredGranularScopes": ["crm.objects.deals.read"]}}]}
     error = failure(answered(403, body))

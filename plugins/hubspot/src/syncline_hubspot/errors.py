@@ -19,7 +19,6 @@ CODES: Final = {
     "CONFLICT": Code.CONFLICT,
     "OBJECT_ALREADY_EXISTS": Code.CONFLICT,
     "OBJECT_NOT_FOUND": Code.NOT_FOUND,
-    "REQUIRED_PROPERTY": Code.REQUIRED,
 }
 NEXT: Final = {
     Code.UNKNOWN_PROPERTY: "Create the property in HubSpot or take it out of the mapping, then refresh the catalog.",
@@ -59,17 +58,13 @@ def failure(response: Response) -> Exception:
 
 def record_error(details: Json) -> RecordError:
     """One error of a batch's answer, or of an answer about a single record."""
-    fault = _fault(details)
+    fault, missing = _fault(details), context(details, "properties")
     vendor = fault.get("code") or details.get("subCategory") or details.get("category")
-    code = _code(vendor, details.get("category"))
-    about = f"{fault['property']}: " if fault.get("property") else ""
-    return RecordError(
-        code,
-        f"HubSpot refused {about}{_sentence(details) or 'the record'} {NEXT[code]}",
-        fault.get("property"),
-        str(vendor) if vendor else None,
-        existing_id(details),
-    )
+    code = Code.REQUIRED if missing else _code(vendor, details.get("category"))
+    name = fault.get("property") or (missing[0] if len(missing) == 1 else None)
+    about = f"{name or ' or '.join(missing)}: " if name or missing else ""
+    message = f"HubSpot refused {about}{_sentence(details) or 'the record.'} {NEXT[code]}"
+    return RecordError(code, message, name, str(vendor) if vendor else None, existing_id(details))
 
 
 def existing_id(details: Json) -> str | None:
