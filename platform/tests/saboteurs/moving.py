@@ -23,7 +23,7 @@ from syncline.contract import (
     Value,
     hookimpl,
 )
-from syncline_notes.connector import Notes, post, record
+from syncline_notes.connector import KEY, Notes, post, record
 
 from .breaks import breaks
 
@@ -64,7 +64,10 @@ class ForgetsAResult(Pushing):
 @breaks("upsert-once")
 class CreatesInsteadOfUpserting(Pushing):
     def sent(self, changes: Sequence[Change]) -> Sequence[Change]:
-        return [replace(c, op=Op.CREATE) if c.op is Op.UPSERT else c for c in changes]
+        return [self.created(c) if c.op is Op.UPSERT else c for c in changes]
+
+    def created(self, c: Change) -> Change:
+        return replace(c, op=Op.CREATE, properties={**c.properties, KEY.name: c.unique_key})
 
 
 @breaks("missing-record")

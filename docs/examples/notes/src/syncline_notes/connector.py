@@ -44,7 +44,6 @@ PAGE = 3
 KEY = Property("syncline_key", "Syncline key", unique=True, description="Tells which record of ours this note is.")
 CODES = {
     "missing": Code.NOT_FOUND,
-    "taken": Code.CONFLICT,
     "unknown_field": Code.UNKNOWN_PROPERTY,
     "bad_option": Code.INVALID_CHOICE,
     "too_long": Code.TOO_LONG,
@@ -194,7 +193,7 @@ def result(change: Change, verdict: Mapping[str, Any] | None) -> PushResult:
     if not refused:
         return PushResult(change.local_key, Status(verdict["status"]), verdict["id"])
     code = CODES.get(refused["code"], Code.OTHER)
-    error = RecordError(code, refused["message"], refused.get("field"), refused["code"], refused.get("id"))
+    error = RecordError(code, refused["message"], refused["field"], refused["code"])
     return PushResult(change.local_key, Status.REJECTED, change.remote_id, error)
 
 

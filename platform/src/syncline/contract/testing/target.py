@@ -33,7 +33,7 @@ class Server:
     url: str
     headers: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    settle: Callable[[float], None] = time.sleep
+    settle: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Target:
     `rejected`: values that make the vendor refuse a record, over those of a good one.
     `refusal`: body of the vendor's answer 400 to a whole request. `missing_id`: an id that no record has.
     `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
-    `match`: a step of the match rule, on a text property of `record` that two records may share.
+    `match`: a step of the match rule on a text property of `record`, if records can be found by more than our own key.
     `reads`: regular expression for paths that only read although they are not called with GET.
     `skip`: name of a check → why it does not apply to this connector.
     """
@@ -65,7 +65,7 @@ class Target:
 
 def sandboxed(
     headers: Callable[[Mapping[str, Any]], Mapping[str, str]],
-    settle: Callable[[Mapping[str, Any], float], None] | None = None,
+    settle: Callable[[Mapping[str, Any], float], object] | None = None,
 ) -> Callable[[ConnectorSpec], AbstractContextManager[Server]]:
     """Starts the connector's own sandbox. Both arguments get the JSON line it printed."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncline.contract import Capability, ObjectType, Page, PullRequest, RemoteRecord
+from syncline.contract import Capability, MatchStep, ObjectType, Op, Page, PullRequest, RemoteRecord
 from syncline.contract.normalise import NORMALISERS
 
 from ..canonical import problem
@@ -44,20 +44,21 @@ def pull_lazy(lab: Lab) -> None:
 
 @check("records-fit", *PULLS)
 def records_fit(lab: Lab) -> None:
-    """Every record pulled has an id and only properties asked for, canonical and valid for the declared schema."""
+    """Every record pulled has an id and the properties asked for, canonical and valid for the declared schema."""
     names = tuple(lab.target.record(0))
-    lab.created()
-    lab.settle()
+    if Capability.PUSH in lab.able:
+        lab.created()
+        lab.settle()
     records = [record for page in _pull(lab, properties=names) for record in page.records]
-    expect(records, "`pull` gave no record although one was just written.")
+    expect(records, "`pull` gave no record: what was just written is missing, or the server is empty.")
     for record in records:
-        _fits(record, lab.object_type, names)
+        _fits(record, lab.object_type)
+    read = {name for record in records for name, value in record.properties.items() if value is not None}
+    expect(set(names) <= read, f"No record has these properties, not even the one just written: {sorted(set(names) - read)}.")
 
 
-def _fits(record: RemoteRecord, object_type: ObjectType, names: tuple[str, ...]) -> None:
+def _fits(record: RemoteRecord, object_type: ObjectType) -> None:
     expect(isinstance(record.id, str) and record.id, f"A record's id is {record.id!r}, not a text.")
-    extra = sorted(set(record.properties) - set(names))
-    expect(not extra, f"The record {record.id} has properties nobody asked for: {extra}.")
     for name, value in record.properties.items():
         definition = object_type.property(name)
         wrong = problem(value, definition) if definition else "it is not declared"
@@ -66,22 +67,34 @@ def _fits(record: RemoteRecord, object_type: ObjectType, names: tuple[str, ...])
 
 @check("match", Capability.DISCOVER, Capability.MATCH, Capability.PUSH)
 def match(lab: Lab) -> None:
-    """`match` finds no record, one, or all of several by the normalised value of a property."""
-    step = lab.target.match
-    expect(step, "The target has no `match`: give a step of the match rule on a property of `record`.")
-    if step is None:
-        return
+    """`match` finds no record, one, or all of several, by our own key and by the normalised value of a property."""
+    own, step = lab.object_type.unique_key, lab.target.match
+    expect(own or step, "There is nothing to match by: neither an own unique key nor a `match` of the target.")
+    if own:
+        first, second, absent = lab.changes(3, Op.UPSERT)
+        keys = [str(change.unique_key) for change in (first, second, absent)]
+        _matches(lab, own, dict(zip(keys, [[lab.written(first)], [lab.written(second)], []], strict=True)))
+    if step:
+        _matches(lab, step.property, _shared(lab, step))
+
+
+def _shared(lab: Lab, step: MatchStep) -> dict[str, list[str]]:
+    """Normalised values and the ids of the records written with them: one, two (where the vendor allows it) and none."""
+    definition = lab.object_type.property(step.property)
     alone, shared, copy, absent = lab.changes(4)
-    copy = over(copy, {step.property: shared.properties[step.property]})
-    ids = [lab.written(change) for change in (alone, shared, copy)]
-    lab.settle()
+    wanted = [[lab.written(alone)], [lab.written(shared)], []]
+    if not (definition and definition.unique):
+        wanted[1].append(lab.written(over(copy, {step.property: shared.properties[step.property]})))
     values = [NORMALISERS[step.normalise](str(c.properties[step.property])) for c in (alone, shared, absent)]
-    found = lab.call.match(session=lab.session(), object_type=lab.object_type, step=step.property, values=values)
-    got = [sorted(found.get(value, ())) for value in values]
-    wanted = [[ids[0]], sorted(ids[1:]), []]
-    expect(
-        got == wanted, f"Looking for one, two and no record with {step.property} = {values}, `match` gave {got}, not {wanted}."
-    )
+    return dict(zip(values, wanted, strict=True))
+
+
+def _matches(lab: Lab, step: str, wanted: dict[str, list[str]]) -> None:
+    lab.settle()
+    found = lab.call.match(session=lab.session(), object_type=lab.object_type, step=step, values=list(wanted))
+    got = {value: sorted(found.get(value, ())) for value in wanted}
+    asked = {value: sorted(ids) for value, ids in wanted.items()}
+    expect(got == asked, f"By `{step}`, `match` must find {asked}, but gave {got}.")
 
 
 @check("fetch-gone", Capability.DISCOVER, Capability.FETCH, Capability.PUSH)
