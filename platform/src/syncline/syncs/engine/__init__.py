@@ -1,12 +1,12 @@
 """The mapping engine: frozen values in, frozen values out; no Django, no database, no network.
 
 `compile_mapping` turns what a mapping says into functions of a row; `CompiledMapping.map` gives canonical, valid values;
-`plan_write` compares them with what was delivered.
+`plan_write` compares them with what was delivered. The function `canonical` stands in the module of that name.
 """
 
 from __future__ import annotations
 
-from .canonical import canonical, digest, fingerprint
+from .canonical import digest, fingerprint
 from .check import check_mapping
 from .compile import CompiledMapping, Mapped, compile_mapping
 from .content import MappingContent, Mode, NullPolicy, RuleContent, WriteMode
@@ -32,7 +32,6 @@ __all__ = [
     "Unmappable",
     "Write",
     "WriteMode",
-    "canonical",
     "check_mapping",
     "compile_mapping",
     "digest",
