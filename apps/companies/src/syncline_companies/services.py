@@ -89,7 +89,7 @@ class Statistics:
 
 
 def statistics(today: dt.date | None = None) -> Statistics:
-    """The register in figures, in nine queries whatever its size."""
+    """The register in figures, in ten queries at most, whatever its size."""
     raised = tuple(raised_by_country())
     companies, employees = sum(row.companies for row in raised), Employee.objects.count()
     return Statistics(
