@@ -100,6 +100,8 @@ class Store:
         for name, value in fields.items():
             if name not in self.fields:
                 return error("unknown_field", f"There is no field {name}.", name)
+            if isinstance(value, str) and len(value) > self.fields[name].get("longest", 10_000):
+                return error("too_long", f"{name} is too long.", name)
             allowed = self.fields[name].get("options")
             chosen = value if isinstance(value, list) else [] if value is None else [value]
             if allowed and not set(chosen) <= set(allowed):
