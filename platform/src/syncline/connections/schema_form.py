@@ -88,7 +88,7 @@ def _choice(one: Mapping[str, Any], common: Mapping[str, Any]) -> forms.Field:
 
 
 def _text(one: Mapping[str, Any], common: Mapping[str, Any]) -> forms.Field:
-    limits = {"min_length": one.get("minLength"), "max_length": one.get("maxLength")}
+    limits: dict[str, Any] = {"min_length": one.get("minLength"), "max_length": one.get("maxLength")}
     if one.get("writeOnly"):
         hidden = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"})
         return forms.CharField(**common, **limits, widget=hidden)

@@ -79,7 +79,7 @@ class TokenEndpoint:
         parts = urlsplit(url)
         host = parts.hostname or ""
         if parts.scheme not in {"https", "http"} or not any(fnmatch(host, pattern) for pattern in self.hosts):
-            raise ConfigError(f"Tokens may not be asked of {host or url!r}. Allowed: {', '.join(self.hosts) or 'no host'}.")
+            raise ConfigError(f"Tokens may not be asked of {host or 'no host'}. Allowed: {', '.join(self.hosts) or 'no host'}.")
 
     def _refusal(self, url: str, status: int, answer: Mapping[str, Any]) -> Exception:
         where = f"{_path(url)} answered {status}"

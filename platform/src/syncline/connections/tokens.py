@@ -148,8 +148,10 @@ class OAuthTokens:
         return True
 
     def _claim(self, version: int) -> bool:
-        """Takes the refresh lease if it is free and nobody has renewed meanwhile."""
+        """Takes the refresh lease if it is free and nobody has renewed, or failed to, since the row was read."""
         free = Q(refresh_lease_until=None) | Q(refresh_lease_until__lt=Now())
+        if not self._insist:
+            free &= (Q(refresh_not_before=None) | Q(refresh_not_before__lt=Now())) & ~Q(state=ConnectionState.RECONNECT)
         with transaction.atomic(durable=True):  # a lease inside somebody's transaction would be seen by nobody
             mine = Connection.objects.filter(free, pk=self._id, token_version=version)
             return mine.update(refresh_owner=self._me, refresh_lease_until=Now() + LEASE) == 1
@@ -173,8 +175,8 @@ class OAuthTokens:
 
     def _give_up(self, version: int, reason: str) -> bool:
         """Marks the connection, unless its credentials changed since we read them."""
+        mark(self._id, ConnectionState.RECONNECT, reason, token_version=version)  # before others may claim
         self._release(None)
-        mark(self._id, ConnectionState.RECONNECT, reason, token_version=version)
         return Connection.objects.filter(pk=self._id, token_version=version).exists()
 
     def _release(self, pause: dt.timedelta | None) -> None:
