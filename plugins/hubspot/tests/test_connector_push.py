@@ -1,7 +1,8 @@
-"""Attribution of a batch's answer to its changes: canned answers in HubSpot's recorded shapes, no network."""
+"""What the connector makes of canned answers in HubSpot's recorded shapes: above all, whose answer is whose. No network."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import orjson
@@ -10,6 +11,8 @@ from syncline.contract import (
     Association,
     Change,
     Code,
+    HeaderAuth,
+    Http,
     ObjectType,
     Op,
     OutcomeUnknown,
@@ -17,12 +20,15 @@ from syncline.contract import (
     PushResult,
     RecordError,
     Response,
+    Session,
     Status,
     UnsupportedFeature,
 )
 from syncline_hubspot.client import Client
 from syncline_hubspot.errors import failure
+from syncline_hubspot.objects import kinds
 from syncline_hubspot.push import push
+from syncline_hubspot.reading import fetch
 
 pytestmark = pytest.mark.unit
 
@@ -41,6 +47,10 @@ class Canned(Client):
         if self.error:
             raise failure(Response(self.error, {}, orjson.dumps(self.answer), method, path))
         return self.answer
+
+
+def session() -> Session:
+    return Session(settings={}, http=Http(hosts=(), auth=HeaderAuth({})), installation="i", log=logging.getLogger("test.hubspot"))
 
 
 def upsert(key: str, **properties: str) -> Change:
@@ -217,3 +227,27 @@ def test_associations_are_grouped_by_object_type_and_direction() -> None:
     paths = sorted(path.removeprefix("/crm/v4/associations/contacts/") for path, _ in client.sent)
     assert paths == ["companies/batch/archive", "companies/batch/associate/default", "deals/batch/associate/default"]
     assert told(results)["a"] == (Status.UPDATED, "1")
+
+
+def test_custom_objects_are_associated_from_both_sides() -> None:
+    ends = [("2-1", "0-1"), ("0-2", "2-1"), ("2-1", "2-2"), ("2-1", "9-9")]
+    car = {
+        "objectTypeId": "2-1",
+        "fullyQualifiedName": "p1_cars",
+        "name": "cars",
+        "labels": {"plural": "Cars"},
+        "associations": [{"fromObjectTypeId": a, "toObjectTypeId": b} for a, b in ends],
+    }
+    house = {"objectTypeId": "2-2", "fullyQualifiedName": "p1_houses", "name": "houses"}
+    gone = {"objectTypeId": "2-3", "fullyQualifiedName": "p1_gone", "name": "gone", "archived": True}
+    found = {kind.key: kind for kind in kinds(session(), Canned({"results": [car, house, gone]}))}
+    assert list(found) == ["companies", "contacts", "deals", "p1_cars", "p1_houses"]
+    assert (found["p1_cars"].title, found["p1_houses"].title) == ("Cars", "houses")
+    assert set(found["p1_cars"].associated) == {"contacts", "companies", "p1_houses"}
+    assert found["contacts"].associated == ("companies", "deals", "p1_cars")
+    assert found["p1_houses"].associated == ("p1_cars",)
+
+
+def test_archived_records_are_not_fetched() -> None:
+    answer = {"results": [{"id": "1", "properties": {}, "archived": True}, {"id": "2", "properties": {}, "archived": False}]}
+    assert list(fetch(Canned(answer), COMPANIES, ["1", "2"], ["name"])) == ["2"]

@@ -20,6 +20,7 @@ from syncline.contract import (
     ObjectType,
     Op,
     OutcomeUnknown,
+    Permanent,
     Property,
     PullRequest,
     PushResult,
@@ -195,6 +196,14 @@ def test_creates_missing_properties_once(sandbox: RunningSandbox, session: Sessi
     again = discover(session, "companies")
     assert again.unique_key == KEY.name
     assert {name: again.property(name).kind for name in names} == {p.name: p.kind for p in wanted}  # type: ignore[union-attr]
+
+
+def test_a_property_that_cannot_be_created_is_named_and_the_others_are_there(session: Session) -> None:
+    companies = discover(session, "companies")
+    wanted = [Property("Bad Name", "Bad"), Property("syncline_good", "Good")]
+    with pytest.raises(Permanent, match=r"Companies could not be created.*Bad Name"):
+        HUB.create_properties(session=session, object_type=companies, properties=wanted)
+    assert discover(session, "companies").property("syncline_good") is not None
 
 
 def test_a_key_property_that_is_not_unique_is_not_used(session: Session) -> None:
@@ -401,6 +410,7 @@ def test_pull_goes_on_from_any_position(sandbox: RunningSandbox, session: Sessio
     request = PullRequest(("name", "annualrevenue", *more))
     pages = list(HUB.pull(session=session, object_type=companies, request=request))
     assert [len(page.records) for page in pages] == [100, 100, 50]
+    assert sandbox.admin.counters().get("batch_read", 0) == (3 if many_properties else 0)  # their names fit no address
     assert pages[-1].position is None
     assert sorted(record.id for page in pages for record in page.records) == sorted(ids)
     assert {record.properties["annualrevenue"] for page in pages for record in page.records} == set(range(250))

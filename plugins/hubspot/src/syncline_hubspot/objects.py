@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from syncline.contract import AssociationType, Choice, ConfigError, ObjectType, Op, Permanent, Retryable, Session
@@ -35,7 +35,7 @@ def discover(session: Session) -> list[ObjectType]:
     client = Client(session)
     owners = _owners(session, client)
     found, refused = [], []
-    for kind in (*STANDARD.values(), *_custom(session, client)):
+    for kind in kinds(session, client):
         try:
             found.append(_object_type(session, client, kind, owners))
         except ConfigError as error:  # no scope for this one: the others are still of use
@@ -63,6 +63,13 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
         page_size=PAGE,
         count=_count(session, client, kind.key),
     )
+
+
+def kinds(session: Session, client: Client) -> list[_Kind]:
+    """Every kind with what it can be associated with, whichever side says so."""
+    known = [*STANDARD.values(), *_custom(session, client)]
+    there = {kind.key: [other.key for other in known if kind.key in other.associated] for kind in known}
+    return [replace(kind, associated=tuple(dict.fromkeys((*kind.associated, *there[kind.key])))) for kind in known]
 
 
 def _custom(session: Session, client: Client) -> list[_Kind]:
