@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from syncline.contract import ConnectorSpec
-from syncline.contract.testing.check import CHECKS, told
+from syncline.contract import ConnectorSpec, Http, OutcomeUnknown, PullRequest, Response, Session
+from syncline.contract.testing.check import told
 from syncline.contract.testing.lab import Lab, opened
-from syncline.contract.testing.suite import breach_of, left_out
+from syncline.contract.testing.proxy import Fault
+from syncline.contract.testing.suite import CHECKS, breach_of, conformance, left_out
 from syncline.contract.testing.target import Server, Target
 
 HERE = Path(__file__).parent
@@ -110,3 +112,78 @@ def test_a_saboteur_is_caught_by_its_check_only(check: str, saboteur: type, caug
 
 def test_every_check_has_a_saboteur() -> None:
     assert {check for check, _ in SABOTEURS} == set(CHECKS)
+
+
+class EverythingRepeats(Http):
+    """What a connector gets that marks its creates as repeatable."""
+
+    def request(self, *args: Any, **options: Any) -> Response:
+        return super().request(*args, **{**options, "repeatable": True})
+
+
+def test_a_create_marked_repeatable_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likeliest way to repeat one: it also hides that the outcome is unknown."""
+    monkeypatch.setattr("syncline.contract.testing.lab.Http", EverythingRepeats)
+    failed = failing_checks(Notes(), honest_target())
+    assert set(failed) == {"no-repeat", "outcome-unknown"}
+    assert "writes were sent" in failed["no-repeat"]
+
+
+MISSING: list[tuple[str, dict[str, Any], str]] = [
+    ("bad-record", {"rejected": None}, "rejected"),
+    ("refusal", {"refusal": None}, "refusal"),
+    ("missing-record", {"missing_id": ""}, "missing_id"),
+    ("fetch-gone", {"missing_id": ""}, "missing_id"),
+    ("create-properties", {"create": ()}, "create"),
+    ("suggested-mapping", {"dataset": None}, "dataset"),
+    ("round-trip", {"record": lambda n: {"title": f"Note {n}"}}, "record"),
+    ("results-by-key", {"record": lambda n: {"title": "Always the same"}}, "record"),
+    ("clear", {"record": lambda n: {"title": f"Note {n}"}}, "record"),
+]
+
+
+@pytest.mark.parametrize(("check", "lacking", "named"), MISSING, ids=[f"{check}-{named}" for check, _, named in MISSING])
+def test_a_missing_sample_fails_and_is_named(check: str, lacking: dict[str, Any], named: str) -> None:
+    with opened(Notes(), replace(honest_target(), **lacking)) as lab:
+        assert f"`{named}`" in outcome(check, lab)
+
+
+def test_a_check_is_left_out_only_for_a_reason() -> None:
+    excused = replace(honest_target(), skip={"clear": "Notes keeps what it has."})
+    with opened(describing.HidesMatch(), excused) as lab:
+        reasons = {name: left_out(check, lab) for name, check in CHECKS.items()}
+    assert {name: reason for name, reason in reasons.items() if reason} == {
+        "clear": "Notes keeps what it has.",
+        "match": "notes does not offer match",
+    }
+
+
+@pytest.mark.parametrize(
+    ("skip", "said"), [({"claer": "A reason."}, "claer"), ({"clear": " "}, "without saying why")], ids=["unknown", "silent"]
+)
+def test_a_stale_or_silent_exemption_is_refused(skip: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        conformance(Notes, replace(honest_target(), skip=skip))
+
+
+def test_the_proxy_forwards_before_it_cuts_and_counts_writes_only() -> None:
+    with opened(Notes(), honest_target()) as lab:
+        [change] = lab.changes(1)
+        with lab.proxy.playing(Fault(cut=True, forward=True, writes=True)), pytest.raises(OutcomeUnknown):
+            lab.push([change])
+        assert lab.proxy.writes == 1
+        lab.proxy.seen.clear()
+        title = change.properties["title"]
+        request = PullRequest(properties=("title",))
+        pages = lab.call.pull(session=lab.session(), object_type=lab.object_type, request=request)
+        assert [r.properties["title"] for page in pages for r in page.records] == [title]
+        assert lab.proxy.seen
+        assert lab.proxy.writes == 0
+
+
+def test_the_connector_never_holds_the_credentials() -> None:
+    with opened(Notes(), honest_target()) as lab:
+        session: Session = lab.session()
+        held = dict(session.http._auth.headers())
+        assert lab.call.check(session=session).id == "acc-1"
+        assert held == {"Authorization": f"Bearer {lab.canary}"}

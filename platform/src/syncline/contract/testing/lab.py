@@ -92,6 +92,7 @@ class Lab:
         swap = {(name.lower(), self._masked(value)): value for name, value in server.headers.items()}
         self.proxy = FaultProxy(server.url, swap, target.reads)
         self._numbers = itertools.count(1)
+        self._sessions: dict[tuple[float, float, str], Session] = {}
 
     @cached_property
     def info(self) -> ConnectorInfo:
@@ -104,6 +105,12 @@ class Lab:
 
     def session(self, *, timeout: float = LONG, patience: float = 0.0, url: str = "") -> Session:
         """A session through the proxy, or to `url`. It waits for nothing: pauses are told to the budget only."""
+        options = (timeout, patience, url or self.proxy.url)
+        if options not in self._sessions:
+            self._sessions[options] = self._session(*options)
+        return self._sessions[options]
+
+    def _session(self, timeout: float, patience: float, url: str) -> Session:
         auth = HeaderAuth({name: self._masked(value) for name, value in self.server.headers.items()})
         http = Http(
             hosts=("127.0.0.1", *self.info.hosts),
@@ -114,7 +121,7 @@ class Lab:
             patience=patience,
             sleep=self._no_sleep,
         )
-        return Session(settings=self._settings(url or self.proxy.url), http=http, installation="conformance", log=self.log)
+        return Session(settings=self._settings(url), http=http, installation="conformance", log=self.log)
 
     @cached_property
     def object_type(self) -> ObjectType:

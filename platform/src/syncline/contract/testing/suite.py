@@ -14,7 +14,7 @@ from .check import CHECKS, Breach, Check
 from .lab import Lab
 from .target import Target
 
-__all__ = ["breach_of", "checks", "conformance", "left_out"]
+__all__ = ["CHECKS", "breach_of", "checks", "conformance", "left_out"]  # importing `checks` fills CHECKS
 
 
 def conformance(connector: type[ConnectorSpec], target: Target) -> type:

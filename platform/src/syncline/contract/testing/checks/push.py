@@ -33,7 +33,7 @@ def _telling(lab: Lab) -> str:
     """A text property in which the target's records differ."""
     one, other = lab.target.record(0), lab.target.record(1)
     names = [name for name, value in one.items() if isinstance(value, str) and value != other.get(name)]
-    expect(names, "`record(0)` and `record(1)` of the target differ in no text property: no two records may be alike.")
+    expect(names, "`record` of the target gives records that differ in no text property: no two may be alike.")
     return names[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from syncline.contract import Capability
 from ..check import attempt, check, expect
 from ..lab import Lab
 from ..proxy import answer
+
+_LEVELS = threading.Lock()  # levels belong to the process, labs may run side by side
 
 
 class _Kept(logging.Handler):
@@ -53,6 +56,11 @@ def _error_text(got: object) -> str:
 @contextmanager
 def _logged(named: logging.Logger) -> Iterator[list[str]]:
     """Everything logged at any level, by the session's logger and by all others."""
+    with _LEVELS:
+        yield from _listened(named)
+
+
+def _listened(named: logging.Logger) -> Iterator[list[str]]:
     kept, root = _Kept(), logging.getLogger()
     levels = {logger: logger.level for logger in (root, named)}
     root.addHandler(kept)
