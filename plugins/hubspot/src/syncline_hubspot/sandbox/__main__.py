@@ -54,20 +54,27 @@ async def _watch(server: uvicorn.Server, parent: int) -> None:
     server.should_exit = True
 
 
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise SystemExit(f"The sandbox cannot listen on port {port}: {error.strerror}. Take --port 0 for a free one.") from error
+
+
 def main() -> int:
     given = _arguments()
     parent = os.getppid() if given.with_parent else None
     server = _server(given)
     gc.freeze()
     gc.set_threshold(100_000, 50, 1_000)  # records are never part of a cycle; looking for some cost a third of the time
-    listener = socket.create_server(("127.0.0.1", given.port))
+    listener = _listener(given.port)
     # asyncio leaves Nagle's algorithm on for such a socket: every answer would wait 40 ms for the client's acknowledgement
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = listener.getsockname()[1]
-    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}", "token": server.token}) + "\n")
-    sys.stdout.flush()
     if given.port_file:
         given.port_file.write_text(str(port))
+    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}", "token": server.token}) + "\n")
+    sys.stdout.flush()
     asyncio.run(_serve(server, listener, parent))
     return 0
 

@@ -139,6 +139,7 @@ class RunningSandbox:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait(START_WITHIN_S)
+            self.stop()
             raise RuntimeError(f"The HubSpot sandbox ended with code {code} before it listened; its message stands above.")
         ready = json.loads(line)
         self.url, self.token = ready["url"], ready["token"]
