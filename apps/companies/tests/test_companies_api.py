@@ -191,7 +191,7 @@ class TestPage:
 
     def test_nothing_in_it_breaks_the_content_security_policy(self, company: Company) -> None:
         answer = Client().get(PAGE)
-        assert answer["Content-Security-Policy"].startswith("default-src 'self'")
+        assert "default-src 'self'" in answer["Content-Security-Policy"].split("; ")
         for tag, attributes in Elements(answer.content.decode()).found:
             assert tag != "style"
             assert not [name for name in attributes if name == "style" or name.startswith("on")]

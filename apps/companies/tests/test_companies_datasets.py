@@ -165,6 +165,7 @@ def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         yield
         load.clear()
         Country.objects.all().delete()
+        User.objects.all().delete()
 
 
 def explained(rows: QuerySet[Any]) -> str:

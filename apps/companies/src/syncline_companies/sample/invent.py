@@ -74,7 +74,7 @@ _SPELLINGS: Final = (
     "HTTP://WWW.{loud}/",
 )  # fmt: skip
 _SPELLING_WEIGHTS: Final = (35, 55, 70, 82, 90, 95, 100)
-_COUNTRY_WEIGHTS: Final = tuple(accumulate(weight for _code, _name, weight in words.COUNTRIES))
+_COUNTRY_WEIGHTS: Final = tuple(accumulate(weight for _code, _name, weight, _deals in words.COUNTRIES))
 
 
 def name_and_domain(number: int) -> tuple[str, str]:
@@ -124,14 +124,15 @@ class _BlockMaker:
     def make(self, end: int) -> Block:
         for number in range(self.start, end):
             created = self._moment()
-            self.made.companies.append(self._company(number, created))
+            country = self._country()
+            self.made.companies.append(self._company(number, created, self.recipe.countries[country]))
             self._add_monitors(number)
             self._add_employees(number, created)
-            self._add_deals(number, created)
+            self._add_deals(number, created, words.COUNTRIES[country][3])
         self.numbers.company = end
         return self.made
 
-    def _company(self, number: int, created: dt.datetime) -> Row:
+    def _company(self, number: int, created: dt.datetime, country: int) -> Row:
         draw = self.random.random
         name, domain = name_and_domain(number)
         if number > self.start and draw() < 0.005:
@@ -146,7 +147,7 @@ class _BlockMaker:
             name,
             f"{name or 'This company'} was entered into the register on {created:%-d %B %Y}." if draw() < 0.6 else "",
             self._day(0.05),
-            self._country(),
+            country,
             self._website(domain),
             self.random.choice(self.recipe.users) if self.recipe.users and draw() < 0.92 else None,
             created,
@@ -163,13 +164,14 @@ class _BlockMaker:
         return name_and_domain(self.random.randrange(max(self.start, number - 500), number))
 
     def _country(self) -> int:
-        return self.random.choices(self.recipe.countries, cum_weights=_COUNTRY_WEIGHTS)[0]
+        """Its position in `words.COUNTRIES`."""
+        return self.random.choices(range(len(words.COUNTRIES)), cum_weights=_COUNTRY_WEIGHTS)[0]
 
     def _day(self, missing: float) -> dt.date | None:
         """A day of the last sixty years, recent ones more often."""
         if self.random.random() < missing:
             return None
-        return self.recipe.until - dt.timedelta(days=int(21_900 * self.random.random() ** 2.5))
+        return self.recipe.until - dt.timedelta(days=int(21_900 * self.random.random() ** 1.6))
 
     def _moment(self) -> dt.datetime:
         seconds = int(3 * 365 * 86_400 * self.random.random())
@@ -191,9 +193,9 @@ class _BlockMaker:
             self.made.monitors.append((self.numbers.monitor, company, user))
             self.numbers.monitor += 1
 
-    def _add_deals(self, company: int, created: dt.datetime) -> None:
+    def _add_deals(self, company: int, created: dt.datetime, size: float) -> None:
         for _ in range(self._how_many(self.recipe.deals_per_company)):
-            amount = f"{10 ** (4 + 3.5 * self.random.random()):.0f}.00"
+            amount = f"{size * 10 ** (4 + 3 * self.random.random()):.0f}.00"
             self.made.deals.append((self.numbers.deal, company, self._day(0.02), amount, created, created))
             self.numbers.deal += 1
 

@@ -68,8 +68,10 @@ JOBS: Final = listed(
     "Surveyor|Technician|Warehouse manager",
     "|",
 )
+#: ISO code, name, how many of 1,000 companies are there, and how their deals compare with British ones.
 COUNTRIES: Final = (
-    ("GB", "United Kingdom", 850), ("IE", "Ireland", 30), ("US", "United States", 25), ("DE", "Germany", 18),
-    ("FR", "France", 16), ("NL", "Netherlands", 12), ("PL", "Poland", 10), ("IN", "India", 9), ("ES", "Spain", 7),
-    ("SE", "Sweden", 6), ("CY", "Cyprus", 5), ("TR", "Türkiye", 5), ("CI", "Côte d'Ivoire", 4), ("JP", "Japan", 3),
+    ("GB", "United Kingdom", 850, 1.0), ("IE", "Ireland", 30, 1.2), ("US", "United States", 25, 2.1),
+    ("DE", "Germany", 18, 1.3), ("FR", "France", 16, 1.1), ("NL", "Netherlands", 12, 1.4), ("PL", "Poland", 10, 0.6),
+    ("IN", "India", 9, 0.8), ("ES", "Spain", 7, 0.7), ("SE", "Sweden", 6, 1.7), ("CY", "Cyprus", 5, 0.4),
+    ("TR", "Türkiye", 5, 0.5), ("CI", "Côte d'Ivoire", 4, 0.3), ("JP", "Japan", 3, 0.9),
 )  # fmt: skip

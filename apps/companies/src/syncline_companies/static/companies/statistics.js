@@ -8,10 +8,16 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+// Quarters are too many to name each: the first of a year bears the year.
+function year(index) {
+  const [name, quarter] = this.getLabelForValue(index).split(" ");
+  return quarter === "Q1" ? name : "";
+}
+
 function options(lying) {
   const text = colour("--soft");
   const values = { beginAtZero: true, border: { display: false }, grid: { color: colour("--line") }, ticks: { color: text, precision: 0, maxTicksLimit: 6, callback: (value) => brief.format(value) } };
-  const names = { border: { display: false }, grid: { display: false }, ticks: { color: text, autoSkip: !lying, maxRotation: lying ? 0 : 60 } };
+  const names = { border: { display: false }, grid: { display: false }, ticks: { color: text, autoSkip: false, maxRotation: 0, ...(lying ? {} : { callback: year }) } };
   return {
     indexAxis: lying ? "y" : "x",
     animation: false,
