@@ -115,8 +115,7 @@ def test_what_has_no_form_is_named_with_advice(kind: Kind, value: object, said: 
 def test_canonical_is_idempotent_and_never_raises_anything_else(kind: Kind, value: Any) -> None:
     try:
         once = as_kind(kind, value)
-    except Unmappable as error:
-        assert len(str(error)) < 400
+    except Unmappable:
         return
 
     twice = as_kind(kind, once)

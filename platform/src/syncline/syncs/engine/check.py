@@ -90,6 +90,7 @@ def _property_rule(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectT
     field = dataset.field(rule.source)
     if field is not None and field.kind is Kind.REFERENCE:
         yield f"The field “{field.name}” refers to another dataset. Mark the rule as an association, or choose another field."
+        return
     prop = object_type.property(rule.target)
     if prop is None:
         yield _no_property(rule, object_type)
