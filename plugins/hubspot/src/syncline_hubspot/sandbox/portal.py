@@ -15,6 +15,7 @@ from .wire import Json, error
 DEFAULT_PORTAL = 147_000_001
 APP_ID = 18_221_010
 USER_ID = 88_842_095
+FIRST_ID = 30_000_000_000
 
 _STAGES = (
     ("appointmentscheduled", "Appointment Scheduled", "0.2"),
@@ -39,13 +40,12 @@ class Portal:
         self.links = Links()
         self.owners = [_owner(number, *name, iso(clock.now())) for number, name in enumerate(_PEOPLE)]
         self.pipelines: dict[str, list[Json]] = {"deals": [_sales_pipeline()], "tickets": [_support_pipeline()]}
-        for place, kind in enumerate(BUILT_IN):
-            self.add_table(kind, default_definitions(kind.name), place)
+        for kind in BUILT_IN:
+            self.add_table(kind, default_definitions(kind.name))
 
-    def add_table(self, kind: Kind, definitions: list[Json], place: int) -> Table:
-        """Ids of different types overlap in HubSpot, ids of one type never repeat."""
-        first = 30_000_000_000 + place * 7_000_000 + self.id % 1_000
-        table = Table(kind, definitions, first, self.random)
+    def add_table(self, kind: Kind, definitions: list[Json]) -> Table:
+        """Every type starts at the same id: in HubSpot an id is unique within its type only, and a client should feel it."""
+        table = Table(kind, definitions, FIRST_ID + self.id % 1_000, self.random)
         for alias in kind.aliases:
             self.tables[alias.lower()] = table
         return table

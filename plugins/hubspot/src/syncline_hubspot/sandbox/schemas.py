@@ -88,8 +88,7 @@ def _add(call: Call, name: str, type_id: str, given: Json) -> Table:
         shown=tuple(each["name"] for each in properties),
         needs_all=tuple(given.get("requiredProperties", [])),
     )
-    place = 10 + len(call.portal.schemas)
-    table = call.portal.add_table(kind, default_definitions(name), place)
+    table = call.portal.add_table(kind, default_definitions(name))
     group = f"{name}_information"
     for each in properties:
         created(call, table, {"groupName": group, **each})
