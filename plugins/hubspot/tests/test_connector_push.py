@@ -220,6 +220,12 @@ def test_associations_of_a_change_stand_or_fall_together() -> None:
     assert [result.status for result in results] == [Status.UPDATED, Status.REJECTED, Status.UNKNOWN]
 
 
+def test_one_record_may_be_associated_by_several_changes_of_a_batch() -> None:
+    answer = {"results": [{"from": {"id": "1"}, "to": {"id": other}, "associationSpec": {}} for other in "78"]}
+    results = push(Canned(answer), CONTACTS, [associate("a", "1", "7"), associate("b", "1", "8")])
+    assert told(results) == {"a": (Status.UPDATED, "1"), "b": (Status.UPDATED, "1")}
+
+
 def test_associations_are_grouped_by_object_type_and_direction() -> None:
     client = Canned({})
     mixed = Change("m", Op.ASSOCIATE, remote_id="4", associations=(Association("deals", "5"), Association("companies", "6")))

@@ -14,6 +14,7 @@ from syncline.contract import (
     Change,
     Code,
     ConfigError,
+    DatasetInfo,
     HeaderAuth,
     Http,
     Kind,
@@ -430,6 +431,17 @@ def test_what_is_written_is_what_is_read(session: Session) -> None:
     push(session, companies, Change("1", Op.UPDATE, remote_id=made, properties=dict.fromkeys(values, None) | {"name": "N"}))
     cleared = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values))
     assert {name: cleared[made].properties[name] for name in values} == dict.fromkeys(values, None) | {"name": "N"}
+
+
+def test_without_a_key_of_our_own_none_is_offered_or_used(session: Session) -> None:
+    keyed(session)
+    plain = replace(session, settings={**session.settings, "own_key": False})
+    companies = discover(plain, "companies")
+    assert (companies.unique_key, companies.key_property) == (None, None)
+    with pytest.raises(UnsupportedFeature):
+        push(plain, companies, upsert("1", name="A"))
+    suggested = HUB.suggest_mapping(dataset=DatasetInfo("companies.company", "Companies", ()), object_type=companies)
+    assert KEY not in suggested.create
 
 
 def test_a_lost_key_property_is_told_as_a_matter_of_settings(sandbox: RunningSandbox, session: Session) -> None:

@@ -61,8 +61,8 @@ class Client:
     client_side_validation = False  # asked for by the library's API objects
 
     def __init__(self, session: Session) -> None:
-        self._http, self._log = session.http, session.log
-        self._base, self._version = session.settings["api_url"].rstrip("/"), session.settings["api_version"]
+        self._http, settings = session.http, session.settings
+        self._base, self._version = settings["api_url"].rstrip("/"), settings["api_version"]
 
     def call_api(
         self, path: str, method: str, path_params: Mapping[str, Any], query: Any, _headers: Any, body: Any = None, **_: Any

@@ -50,7 +50,7 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
     definitions = client.properties.get_all(kind.key)["results"]
     known = tuple(properties.read(kind.key, definition, owners, kind.required) for definition in definitions)
     ours = any(p.name == properties.KEY.name and p.unique for p in known)
-    wanted = session.settings["own_key"]
+    wanted = session.settings.get("own_key", True)
     return ObjectType(
         key=kind.key,
         title=kind.title,
@@ -78,9 +78,8 @@ def _custom(session: Session, client: Client) -> list[_Kind]:
     except ConfigError as error:
         session.log.info("Custom objects left out of the catalog: %s", error)
         return []
-    names = {type_id: kind.key for type_id, kind in STANDARD.items()} | {
-        s["objectTypeId"]: s["fullyQualifiedName"] for s in schemas
-    }
+    names = {type_id: kind.key for type_id, kind in STANDARD.items()}
+    names |= {schema["objectTypeId"]: schema["fullyQualifiedName"] for schema in schemas}
     return [_custom_kind(schema, names) for schema in schemas if not schema.get("archived")]
 
 
@@ -103,9 +102,8 @@ def _owners(session: Session, client: Client) -> list[Choice]:
 
 def _owner(raw: Json) -> Choice:
     name = " ".join(part for part in (raw.get("firstName"), raw.get("lastName")) if part)
-    return Choice(
-        str(raw["id"]), f"{name} ({raw['email']})" if name and raw.get("email") else name or raw.get("email") or raw["id"]
-    )
+    email = raw.get("email") or ""
+    return Choice(str(raw["id"]), f"{name} ({email})" if name and email else name or email or str(raw["id"]))
 
 
 def _count(session: Session, client: Client, key: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -15,10 +16,10 @@ from .wire import to_wire
 
 def push(client: Client, object_type: ObjectType, changes: Sequence[Change]) -> list[PushResult]:
     op = _only_op(changes)
-    _refuse_twins(changes)
     try:
         if op is Op.ASSOCIATE:
             return associations.push(client, object_type, changes)
+        _refuse_twins(changes)
         return _write(client, object_type, op, changes)
     except Refused as refused:
         return [_verdict(refused, changes)]
@@ -39,8 +40,8 @@ def _only_op(changes: Sequence[Change]) -> Op:
 def _refuse_twins(changes: Sequence[Change]) -> None:
     """HubSpot refuses a batch that names a record twice, whatever else is in it."""
     for field in ("remote_id", "unique_key"):
-        named = [value for change in changes if (value := getattr(change, field))]
-        twins = sorted({value for value in named if named.count(value) > 1})
+        named = Counter(value for change in changes if (value := getattr(change, field)))
+        twins = [value for value, times in named.items() if times > 1]
         if twins:
             raise Permanent(f"The batch writes to the same record twice ({field} {', '.join(twins[:5])}). Nothing was sent.")
 
@@ -48,10 +49,14 @@ def _refuse_twins(changes: Sequence[Change]) -> None:
 def _verdict(refused: Refused, changes: Sequence[Change]) -> PushResult:
     """For a request refused as a whole: certain for a single record, else the host splits the batch."""
     if len(changes) == 1 and refused.details:
-        return PushResult(changes[0].local_key, Status.REJECTED, changes[0].remote_id, record_error(refused.details))
+        return _rejected(changes[0], refused.details)
     if refused.status == 409:
         raise OutcomeUnknown(f"{refused} Some of the batch may have been written.") from refused
     raise refused
+
+
+def _rejected(change: Change, details: Json) -> PushResult:
+    return PushResult(change.local_key, Status.REJECTED, change.remote_id, record_error(details))
 
 
 def _write(client: Client, object_type: ObjectType, op: Op, changes: Sequence[Change]) -> list[PushResult]:
@@ -76,18 +81,14 @@ def _input(object_type: ObjectType, op: Op, trace: int, change: Change) -> Json:
     values = {name: to_wire(value) for name, value in change.properties.items()}
     if object_type.unique_key and change.unique_key:
         values[object_type.unique_key] = change.unique_key
+    given = {"properties": values, "objectWriteTraceId": str(trace)}
     if op is Op.CREATE:
-        return {"properties": values, "objectWriteTraceId": str(trace)}
+        return given
     if op is Op.UPDATE:
-        return {"id": change.remote_id, "properties": values, "objectWriteTraceId": str(trace)}
+        return {"id": change.remote_id, **given}
     if not object_type.unique_key:
         raise UnsupportedFeature(f"{object_type.title} have no unique property of ours yet; create the missing properties first.")
-    return {
-        "id": change.unique_key,
-        "idProperty": object_type.unique_key,
-        "properties": values,
-        "objectWriteTraceId": str(trace),
-    }
+    return {"id": change.unique_key, "idProperty": object_type.unique_key, **given}
 
 
 class Answer:
@@ -103,8 +104,8 @@ class Answer:
         self._by_elimination(rest, unclear)
 
     def results(self) -> list[PushResult]:
-        silent = PushResult("", Status.UNKNOWN)
-        return [self._told.get(i) or PushResult(c.local_key, silent.status, c.remote_id) for i, c in enumerate(self._changes)]
+        unknown = [PushResult(change.local_key, Status.UNKNOWN, change.remote_id) for change in self._changes]
+        return [self._told.get(index, silent) for index, silent in enumerate(unknown)]
 
     def _names(self, change: Change) -> Iterable[str]:
         """What tells this change's record from the others in the answer, apart from the trace id."""
@@ -137,12 +138,8 @@ class Answer:
         ids = context(raw, "ids")
         found = self._index(context(raw, "objectWriteTraceId"), [f"{kind}:{name}" for name in ids for kind in ("id", "key")])
         for index in found:
-            self._refused(index, raw)
+            self._told[index] = _rejected(self._changes[index], raw)
         return bool(found)
-
-    def _refused(self, index: int, raw: Json) -> None:
-        change = self._changes[index]
-        self._told[index] = PushResult(change.local_key, Status.REJECTED, change.remote_id, record_error(raw))
 
     def _by_elimination(self, rest: list[Json], unclear: list[Json]) -> None:
         """One answer without a name and one change without an answer belong together."""
@@ -152,4 +149,4 @@ class Answer:
         if rest:
             self._written(open_[0], rest[0])
         else:
-            self._refused(open_[0], unclear[0])
+            self._told[open_[0]] = _rejected(self._changes[open_[0]], unclear[0])
