@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings as django_settings
 
 from syncline import registry
-from syncline.contract import AuthMethod, ConfigError, ConnectorInfo
+from syncline.contract import AuthMethod, ConfigError, ConnectorFault, ConnectorInfo
 from syncline.registry import Connector
 
 from . import schema
@@ -38,6 +38,11 @@ def connector_of(connection: Connection) -> Connector:
 
 def settings_of(connection: Connection, info: ConnectorInfo) -> dict[str, Any]:
     """Merged settings that fit the connector's schema; ConfigError with one sentence per field otherwise."""
+    if secret := schema.secret_names(info.settings_schema):
+        raise ConnectorFault(
+            f"{info.key} asks for secrets among its settings ({', '.join(secret)}), which are not encrypted. "
+            "Its author must ask for them in auth_methods."
+        )
     given = connection.registration.settings if connection.registration else {}
     merged = {**schema.defaults(info.settings_schema), **given, **connection.settings}
     if wrong := schema.problems(info.settings_schema, merged):

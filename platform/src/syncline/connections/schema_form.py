@@ -43,9 +43,10 @@ class SchemaForm(forms.Form):
         return data
 
     def result(self) -> dict[str, Any]:
-        """The JSON object: what was typed, kept secrets, and stored values the schema does not know."""
+        """The JSON object: what was typed, kept secrets, and stored values that the schema allows without knowing them."""
         known = schemas.properties(self.json_schema)
-        kept = {name: value for name, value in self._stored.items() if name not in known}
+        open_ended = self.json_schema.get("additionalProperties", True) is not False
+        kept = {name: value for name, value in self._stored.items() if open_ended and name not in known}
         given = {name: self._value(name) for name in known if name in self.cleaned_data}
         return {**kept, **{name: value for name, value in given.items() if value is not None}}
 
