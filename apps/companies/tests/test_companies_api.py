@@ -184,7 +184,7 @@ class TestPage:
         company.date_founded = dt.date(2020, 2, 29)
         company.save()
         page = Client().get(PAGE).content.decode()
-        assert "29 February 2020" in page
+        assert "29 Feb 2020" in page
         assert page.count('<th scope="row">20') == 20
         assert '<th scope="row">Britain</th>' in page
         assert reverse("companies-statistics") in page

@@ -159,7 +159,7 @@ class TestEach:
 @pytest.fixture(scope="class")
 def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
-        load.load(8_000)
+        load.load(5_000)
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE companies_company, companies_employee, companies_deal")
         yield

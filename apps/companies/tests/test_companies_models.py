@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,30 @@ def test_there_is_no_migration_left_to_make() -> None:
     call_command("makemigrations", "companies", check=True, dry_run=True, verbosity=0)
 
 
+def test_a_fixture_without_websites_and_with_time_stamps_loads(tmp_path: Path) -> None:
+    stamps = {"created": "2018-05-02T23:43:07.605Z", "modified": "2018-05-02T23:43:07.606Z"}
+    rows = [
+        {"model": "companies.country", "pk": 1, "fields": {"iso_code": "TRY", "name": "Nicaragua"}},
+        {
+            "model": "companies.company",
+            "pk": 1,
+            "fields": {"companies_house_id": "", "name": "", "description": "", "country": 1, "creator": None, **stamps},
+        },
+        {"model": "companies.employee", "pk": 1, "fields": {"company": 1, "name": "A", "email": "A@b.example", **stamps}},
+        {"model": "companies.deal", "pk": 1, "fields": {"company": 1, "amount_raised": 7627537.0, **stamps}},
+    ]
+    fixture = tmp_path / "register.json"
+    fixture.write_text(json.dumps(rows))
+    call_command("loaddata", str(fixture), verbosity=0)
+    company = Company.objects.get()
+    assert company.modified == dt.datetime(2018, 5, 2, 23, 43, 7, 606_000, dt.UTC)
+    assert (company.website, company.employees.get().email_key) == ("", "a@b.example")
+    assert str(company.deals.get().amount_raised) == "7627537.00"
+
+
 def test_the_real_register_loads_as_it_is() -> None:
     if not FIXTURE.exists():
-        pytest.skip(f"{FIXTURE.name} is not beside the repository: put the shared data folder there")
+        pytest.skip(f"reference: put the register's fixture at {FIXTURE}")
     call_command("loaddata", str(FIXTURE), verbosity=0)
     counts = [model.objects.count() for model in (Country, Company, Deal, Employee)]
     assert counts == [5, 20, 215, 34]

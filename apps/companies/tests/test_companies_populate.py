@@ -19,7 +19,7 @@ from syncline_companies.models import Company, Country, Deal, Employee
 from syncline_companies.sample import invent, load
 
 pytestmark = pytest.mark.django_db
-SIZE = 10_000
+SIZE = 6_000
 
 
 def populate(*arguments: str) -> str:
