@@ -77,7 +77,8 @@ def publish(sync: Sync, user: User) -> MappingVersion:
     """
     check_permission(sync, user)
     with transaction.atomic():
-        locked = Sync.objects.select_for_update(of=("self",)).select_related("current").get(pk=sync.pk)
+        # No join: after waiting for the lock, joined rows would still be those of the statement's start.
+        locked = Sync.objects.select_for_update().get(pk=sync.pk)
         if found := problems(locked):
             raise MappingInvalid(found)
         version = _next_version(locked, draft_content(locked), user)
