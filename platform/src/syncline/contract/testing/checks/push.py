@@ -88,7 +88,7 @@ def round_trip(lab: Lab) -> None:
     """Values read back by `fetch` equal the canonical values sent, for every kind the object has."""
     [change] = lab.changes(1)
     missing = _kinds(lab.object_type) - {p.kind for p in lab.object_type.properties if p.name in change.properties}
-    expect(not missing, f"`record` of the target has no value of these kinds of the object: {sorted(missing)}.")
+    expect(not missing, f"`record` of the target has no value of these kinds of the object: {', '.join(sorted(missing))}.")
     remote_id = lab.written(change)
     got = lab.read(remote_id, tuple(change.properties))
     differing = {n: (v, got.get(n)) for n, v in change.properties.items() if not _equal(v, got.get(n))}
