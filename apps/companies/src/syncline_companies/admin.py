@@ -59,7 +59,8 @@ class DealInline(DealTabularInline):
 class CompanyAdmin(CompanyModelAdmin):
     form = CompanyForm
     list_display = [
-        "shown_name", "companies_house_id", "country", "date_founded", "creator", "employee_count", "deal_count", "total_raised",
+        "shown_name", "companies_house_id", "country_code", "date_founded", "creator",
+        "employee_count", "deal_count", "total_raised",
     ]  # fmt: skip
     list_select_related = ["country", "creator"]
     list_filter = [MonitoredByMe, "date_founded", ("website", admin.EmptyFieldListFilter), "country"]
@@ -92,6 +93,10 @@ class CompanyAdmin(CompanyModelAdmin):
     @admin.display(description="name", ordering="name", empty_value=NO_NAME)
     def shown_name(self, company: Company) -> str:
         return company.name.strip()
+
+    @admin.display(description="country", ordering="country__name")
+    def country_code(self, company: Company) -> str | None:
+        return company.country.iso_code if company.country else None
 
     @admin.display(description="employees")
     def employee_count(self, company: Any) -> int:
