@@ -132,6 +132,18 @@ class RepeatsACreate(Pushing):
         raise error
 
 
+@breaks("no-repeat")
+class SplitsALostBatch(Pushing):
+    """Right after a refusal, wrong after silence."""
+
+    def failed(
+        self, error: Exception, session: Session, object_type: ObjectType, changes: Sequence[Change]
+    ) -> Sequence[PushResult]:
+        if isinstance(error, OutcomeUnknown) and len(changes) > 1:
+            return [Notes().push(session, object_type, [change])[0] for change in changes]
+        raise error
+
+
 @breaks("refusal")
 class DoesNotLookAtTheStatus(Notes):
     @hookimpl

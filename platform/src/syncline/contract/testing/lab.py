@@ -145,6 +145,14 @@ class Lab:
         self.object_type  # noqa: B018 - here, so that no fault meant for the records strikes it
         return [self._change(op, dict(self.target.record(next(self._numbers)))) for _ in range(count)]
 
+    def telling(self) -> str:
+        """A text property in which the target's records differ."""
+        one, other = self.target.record(0), self.target.record(1)
+        names = [name for name, value in one.items() if isinstance(value, str) and value != other.get(name)]
+        if not names:
+            raise Breach("`record` of the target gives records that differ in no text property: no two may be alike.")
+        return names[0]
+
     def push(self, changes: Sequence[Change], session: Session | None = None) -> list[PushResult]:
         return list(self.call.push(session=session or self.session(), object_type=self.object_type, changes=changes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,9 @@ from functools import partial
 from syncline.contract import (
     AuthError,
     Capability,
+    Change,
     Json,
+    Op,
     OutcomeUnknown,
     Permanent,
     PullRequest,
@@ -107,11 +110,22 @@ def outcome_unknown(lab: Lab) -> None:
 @check("no-repeat", Capability.PUSH, Capability.DISCOVER)
 def no_repeat(lab: Lab) -> None:
     """A create whose answer was lost is not sent again by the connector: only the host can tell whether that is safe."""
-    changes = lab.changes(1)
-    with lab.proxy.playing(Fault(cut=True, forward=True, writes=True)):
-        attempt(lambda: lab.push(changes, lab.session(patience=5.0)))
-        writes = lab.proxy.writes
-    expect(writes == 1, f"One create was pushed, its answer was lost, and {writes} writes were sent.")
+    for count in sorted({1, min(3, lab.object_type.batch_sizes.get(Op.CREATE, 1))}):
+        changes = lab.changes(count)
+        with lab.proxy.playing(Fault(cut=True, forward=True, writes=True)):
+            attempt(partial(lab.push, changes, lab.session(patience=5.0)))
+            bodies = [seen.body for seen in lab.proxy.seen if seen.write]
+        expect(bodies, "A create was pushed, but nothing was sent through `session.http`.")
+        often = max(_naming(bodies, change, lab.telling()) for change in changes)
+        sent = f"The answer to a push was lost (new records: {count}), and {len(bodies)} writes were sent"
+        expect(often <= 1, f"{sent}, with the same record in {often} of them.")
+        expect(len(bodies) <= count, f"{sent}.")
+
+
+def _naming(bodies: list[bytes], change: Change, telling: str) -> int:
+    """In how many of the requests the record is: those in JSON name it, others are only counted."""
+    named = json.dumps(change.properties[telling]).encode()
+    return sum(named in body for body in bodies)
 
 
 @check("html-answer", Capability.CHECK)

@@ -16,7 +16,7 @@ WRITTEN = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED})
 @check("results-by-key", *WRITES, Capability.FETCH)
 def results_by_key(lab: Lab) -> None:
     """`push` gives one result per change, under its key and with its own remote id, in whatever order the vendor answers."""
-    telling = _telling(lab)
+    telling = lab.telling()
     changes = lab.changes(min(3, _size(lab, Op.CREATE)))
     results = lab.push(changes)
     keys = sorted(r.local_key for r in results)
@@ -27,14 +27,6 @@ def results_by_key(lab: Lab) -> None:
         expect(remote_id, f"A created record has no remote id: {results}.")
         got = lab.read(remote_id or "", [telling]).get(telling)
         expect(got == sent, f"The id {remote_id} was given for the record with {telling} = {sent!r}, but has {got!r}.")
-
-
-def _telling(lab: Lab) -> str:
-    """A text property in which the target's records differ."""
-    one, other = lab.target.record(0), lab.target.record(1)
-    names = [name for name, value in one.items() if isinstance(value, str) and value != other.get(name)]
-    expect(names, "`record` of the target gives records that differ in no text property: no two may be alike.")
-    return names[0]
 
 
 @check("upsert-once", *WRITES)
