@@ -174,3 +174,19 @@ def test_an_archived_record_loses_its_associations(sandbox: RunningSandbox, cont
     create(sandbox, contact, companies[0], PLAIN)
     sandbox.request("DELETE", f"/crm/v3/objects/companies/{companies[0]}")
     assert types_of(sandbox, f"/crm/v4/objects/contacts/{contact}/associations/companies") == {}
+
+
+def test_the_older_version_answers_both_directions(sandbox: RunningSandbox, contact: str, companies: list[str]) -> None:
+    path = "/crm/v3/associations/contacts/companies/batch"
+    pair = {"from": {"id": contact}, "to": {"id": companies[0]}, "type": "contact_to_company"}
+    made = sandbox.request("POST", f"{path}/create", {"inputs": [pair]})
+    assert (made.status_code, [each["type"] for each in made.json()["results"]]) == (
+        201,
+        ["company_to_contact", "contact_to_company"],
+    )
+    read = sandbox.request("POST", f"{path}/read", {"inputs": [{"id": contact}]}).json()["results"]
+    assert read == [{"from": {"id": contact}, "to": [{"id": companies[0], "type": "contact_to_company"}]}]
+    wrong = sandbox.request("POST", f"{path}/create", {"inputs": [{**pair, "type": "company_to_deal"}]})
+    assert (wrong.status_code, wrong.json()["results"]) == (207, [])
+    assert sandbox.request("POST", f"{path}/archive", {"inputs": [pair]}).status_code == 204
+    assert types_of(sandbox, f"/crm/v4/objects/contacts/{contact}/associations/companies") == {}

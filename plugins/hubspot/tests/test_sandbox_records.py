@@ -245,6 +245,7 @@ def test_merging_gives_a_new_id_and_old_ids_lead_to_it_in_single_calls_only(sand
     refused = sandbox.request("POST", f"{COMPANIES}/batch/update", batch)
     assert (refused.status_code, refused.json()["results"]) == (207, [])
     assert [each["id"] for each in sandbox.request("GET", COMPANIES).json()["results"]] == [new]
+    assert sandbox.request("GET", COMPANIES, archived="true").json()["results"] == []
 
 
 def test_a_merged_contact_is_found_by_its_other_email(sandbox: RunningSandbox) -> None:

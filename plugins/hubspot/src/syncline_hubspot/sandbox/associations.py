@@ -25,12 +25,12 @@ class LinkRefused(Exception):
             self.entry["subCategory"] = sub_category
 
 
-def _pair(call: Call, second: str = "to") -> Pair:
+def pair_of(call: Call, second: str = "to") -> Pair:
     first = call.portal.table(call.args["from" if "from" in call.args else "type"])
     return first.kind.type_id, call.portal.table(call.args[second]).kind.type_id
 
 
-def _inputs(call: Call, most: int) -> list[Json]:
+def inputs_of(call: Call, most: int) -> list[Json]:
     inputs = call.body().get("inputs")
     if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):
         raise invalid_json("`inputs` must be an array of objects")
@@ -72,7 +72,7 @@ def _linked(call: Call, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) 
     _count_contacts(call, pair, from_id, to_id)
 
 
-def _unlinked(call: Call, pair: Pair, from_id: str, to_id: str) -> None:
+def unlink(call: Call, pair: Pair, from_id: str, to_id: str) -> None:
     call.portal.links.remove(pair, from_id, to_id)
     _count_contacts(call, pair, from_id, to_id)
 
@@ -115,19 +115,19 @@ def _create_labelled(call: Call, pair: Pair, given: Json) -> list[Json]:
     return [_labels(call, pair, from_id, to_id, specs)]
 
 
-def _create_default(call: Call, pair: Pair, given: Json) -> list[Json]:
+def create_default(call: Call, pair: Pair, given: Json) -> list[Json]:
     from_id, to_id = _ends(call, pair, given)
     kind = call.portal.links.default(pair)
     _linked(call, pair, from_id, to_id, {kind.spec} | call.portal.links.of(pair, from_id).get(to_id, set()))
     return _defaults(from_id, to_id, kind)
 
 
-def _batch(call: Call, status: int, write: Written) -> Reply:
+def written(call: Call, status: int, write: Written, most: int = MOST_CREATED) -> Reply:
     """Each input for itself; those refused are listed beside the results."""
-    started, pair = call.portal.clock.now(), _pair(call)
+    started, pair = call.portal.clock.now(), pair_of(call)
     results: list[Json] = []
     errors: list[Json] = []
-    for given in _inputs(call, MOST_CREATED):
+    for given in inputs_of(call, most):
         try:
             results += write(call, pair, given)
         except LinkRefused as refused:
@@ -136,18 +136,18 @@ def _batch(call: Call, status: int, write: Written) -> Reply:
 
 
 def batch_create(call: Call) -> Reply:
-    return _batch(call, 200 if call.dated else 201, _create_labelled)
+    return written(call, 200 if call.dated else 201, _create_labelled)
 
 
 def batch_default(call: Call) -> Reply:
-    return _batch(call, 200, _create_default)
+    return written(call, 200, create_default)
 
 
 def batch_read(call: Call) -> Reply:
-    started, pair = call.portal.clock.now(), _pair(call)
+    started, pair = call.portal.clock.now(), pair_of(call)
     results: list[Json] = []
     missing: list[str] = []
-    for given in _inputs(call, MOST_READ):
+    for given in inputs_of(call, MOST_READ):
         key = str(given.get("id"))
         shown = [_associated(call, pair, to_id, specs) for to_id, specs in call.portal.links.of(pair, key).items()]
         if shown:
@@ -167,16 +167,16 @@ def _associated(call: Call, pair: Pair, to_id: str, specs: set[Spec]) -> Json:
 
 
 def batch_archive(call: Call) -> Reply:
-    started, pair = call.portal.clock.now(), _pair(call)
-    for given in _inputs(call, MOST_CREATED):
+    started, pair = call.portal.clock.now(), pair_of(call)
+    for given in inputs_of(call, MOST_CREATED):
         for target in given.get("to") or ():
-            _unlinked(call, pair, str(given["from"]["id"]), str(target["id"]))
+            unlink(call, pair, str(given["from"]["id"]), str(target["id"]))
     return _archived(call, started)
 
 
 def batch_unlabel(call: Call) -> Reply:
-    started, pair = call.portal.clock.now(), _pair(call)
-    for given in _inputs(call, MOST_CREATED):
+    started, pair = call.portal.clock.now(), pair_of(call)
+    for given in inputs_of(call, MOST_CREATED):
         try:
             specs = _specs(call, pair, given.get("types"))
         except LinkRefused as refused:
@@ -194,7 +194,7 @@ def _archived(call: Call, started: float) -> Reply:
 
 
 def list_labels(call: Call) -> Reply:
-    return Reply(200, {"results": [_label(kind) for kind in call.portal.links.types_of(_pair(call)).values()]})
+    return Reply(200, {"results": [_label(kind) for kind in call.portal.links.types_of(pair_of(call)).values()]})
 
 
 def _label(kind: LinkType) -> Json:
@@ -205,7 +205,7 @@ def create_label(call: Call) -> Reply:
     given = call.body()
     if not given.get("label") or not given.get("name"):
         raise invalid("An association label needs a label and a name")
-    forth, back = call.portal.links.add_label(_pair(call), given["label"], given.get("inverseLabel"))
+    forth, back = call.portal.links.add_label(pair_of(call), given["label"], given.get("inverseLabel"))
     return Reply(200, {"results": [_label(forth), _label(back)]})
 
 
@@ -214,7 +214,7 @@ def create_label(call: Call) -> Reply:
 
 def list_of_record(call: Call) -> Reply:
     """Asked for the old id of a merged record, the answer is empty."""
-    pair = _pair(call)
+    pair = pair_of(call)
     limit, after = call.limit(PAGE, PAGE), int(call.query.get("after") or 0)
     held = sorted(call.portal.links.of(pair, call.args["id"]).items(), key=lambda each: int(each[0]))
     body: Json = {"results": [_associated(call, pair, *each) for each in held[after : after + limit]]}
@@ -231,7 +231,7 @@ def _given(call: Call) -> Json:
 def put_default(call: Call) -> Reply:
     started = call.portal.clock.now()
     try:
-        results = _create_default(call, _pair(call), _given(call))
+        results = create_default(call, pair_of(call), _given(call))
     except LinkRefused as refused:
         raise invalid(str(refused)) from refused
     return answer(call, 200, results, [], started)
@@ -239,7 +239,7 @@ def put_default(call: Call) -> Reply:
 
 def put_labelled(call: Call) -> Reply:
     """The body is a plain array of types."""
-    pair = _pair(call)
+    pair = pair_of(call)
     types = call.listed_body()
     try:
         return Reply(201, _create_labelled(call, pair, {**_given(call), "types": types})[0])
@@ -250,5 +250,5 @@ def put_labelled(call: Call) -> Reply:
 def delete_all(call: Call) -> Reply:
     if call.portal.table(call.args["type"]).resolve(call.args["id"]) is None:
         raise not_found_json()
-    _unlinked(call, _pair(call), call.args["id"], call.args["to_id"])
+    unlink(call, pair_of(call), call.args["id"], call.args["to_id"])
     return Reply(204)

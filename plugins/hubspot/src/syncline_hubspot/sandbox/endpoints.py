@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import account, admin, associations, batch, merges, oauth, objects, properties, schemas, search
+from . import account, admin, associations, associations_v3, batch, merges, oauth, objects, properties, schemas, search
 from .router import Endpoint, Handler, Router, Scopes
 from .wire import Call
 
@@ -61,6 +61,7 @@ def build() -> Router:
     ):
         _links_of_one(router, family, single)
         _links_by_the_batch(router, "v4" if many.startswith("/crm/v4") else family, many)
+    _links_v3(router)
     _account(router)
     _oauth(router)
     _admin(router)
@@ -132,6 +133,16 @@ def _links_by_the_batch(router: Router, family: str, prefix: str) -> None:
     ):
         endpoint = Endpoint(f"associations_{kind}", handler, _link_scopes(act), "associations", family)
         router.add(method, f"{prefix}/{{from}}/{{to}}{path}", endpoint)
+
+
+def _links_v3(router: Router) -> None:
+    for path, kind, handler, act in (
+        ("create", "create", associations_v3.batch_create, "write"),
+        ("read", "read", associations_v3.batch_read, "read"),
+        ("archive", "archive", associations_v3.batch_archive, "write"),
+    ):
+        endpoint = Endpoint(f"associations_{kind}", handler, _link_scopes(act), "associations")
+        router.add("POST", f"/crm/v3/associations/{{from}}/{{to}}/batch/{path}", endpoint)
 
 
 def _account(router: Router) -> None:

@@ -63,9 +63,18 @@ def _wanted(portal: Portal, table: Table, body: Json) -> Test:
     if too_many or sum(map(len, groups)) > MOST_FILTERS_IN_ALL:
         limits = f"{MOST_GROUPS} groups, {MOST_FILTERS} filters each and {MOST_FILTERS_IN_ALL} in all"
         raise invalid(f"Too many filters: at most {limits} are supported")
-    compiled = [[_compiled(portal, table, each) for each in group] for group in groups]
-    query = _query(table, str(body.get("query") or ""))
-    return lambda values: query(values) and (not compiled or any(all(test(values) for test in group) for group in compiled))
+    compiled = [_every([_compiled(portal, table, each) for each in group]) for group in groups]
+    text = str(body.get("query") or "")
+    return _every([*([_query(table, text)] if text else []), *([_any(compiled)] if compiled else [])])
+
+
+def _every(tests: list[Test]) -> Test:
+    """All of them; a single one stands for itself, because a scan runs it for every record."""
+    return tests[0] if len(tests) == 1 else lambda values: all(test(values) for test in tests)
+
+
+def _any(tests: list[Test]) -> Test:
+    return tests[0] if len(tests) == 1 else lambda values: any(test(values) for test in tests)
 
 
 def _query(table: Table, text: str) -> Test:
@@ -104,8 +113,9 @@ def _among(name: str, operator: str, given: Json, *, exact: bool) -> Test:
         held = values.get(name)
         if held is None:
             return not inside
-        parts = held.split(";") if exact else (held.lower(),)
-        return any(part in allowed for part in parts) == inside
+        if exact:
+            return (not allowed.isdisjoint(held.split(";"))) == inside
+        return (held.lower() in allowed) == inside
 
     return test
 
