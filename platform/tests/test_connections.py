@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.test import override_settings
 from syncline import registry
-from syncline.connections import access, effective, service
+from syncline.connections import access, effective, keyring, service
 from syncline.connections.redaction import RedactingLogger, redact
 from syncline.connections.sessions import open_session
 from syncline.contract import (
@@ -326,3 +326,40 @@ def test_a_connector_cannot_have_secrets_stored_as_plain_settings(connection: Co
 
     with pytest.raises(ConnectorFault, match=r"\(key\), which are not encrypted"):
         effective.settings_of(connection, info)
+
+
+def test_saving_a_stale_object_brings_back_no_old_token_or_state(connection: Connection) -> None:
+    stale = Connection.objects.get(pk=connection.pk)
+    service.save_credentials(connection, "token", {"token": "newer-token"})
+    service.note_failure(connection, AuthError("told meanwhile"))
+    stale.name = "renamed"
+    stale.save()
+
+    stored = Connection.objects.get(pk=connection.pk)
+    assert (stored.name, stored.state, stored.state_reason) == ("renamed", "reconnect", "told meanwhile")
+    assert stored.credentials == {"token": "newer-token"}
+    assert stored.token_version == connection.token_version
+
+
+def test_what_was_changed_on_purpose_is_saved(connection: Connection, ann: User) -> None:
+    read = Connection.objects.get(pk=connection.pk)
+    assert read.credentials is not None
+    read.credentials["token"] = "in-place"
+    read.state = "ok"
+    read.save()
+    read.state_reason = "second save"
+    read.save()
+    part = Connection.objects.only("name").get(pk=connection.pk)
+    part.settings = {"region": "us"}
+    part.save()
+
+    stored = Connection.objects.get(pk=connection.pk)
+    assert (stored.credentials, stored.state, stored.state_reason) == ({"token": "in-place"}, "ok", "second save")
+    assert stored.settings == {"region": "us"}
+
+
+def test_a_wrong_key_ring_is_not_blamed_on_the_connection(connection: Connection) -> None:
+    service.note_failure(connection, keyring.WrongKey())
+
+    connection.refresh_from_db()
+    assert connection.state == "new"

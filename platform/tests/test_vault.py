@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django import forms
+from django.contrib.admin.utils import display_for_field, display_for_value
 from django.contrib.auth.models import User
 from django.core import serializers
 from django.core.checks import run_checks
@@ -20,6 +21,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.template import Context, Template
 from django.test import override_settings
+from rest_framework.serializers import ModelSerializer
 from syncline.connections import keyring, rotation, vault
 from syncline.connections.checks import verify_at_start
 from syncline.connections.secrets import MASK, SecretDict, SecretText
@@ -147,6 +149,12 @@ def test_dumps_hold_ciphertext_and_load_again(user: User) -> None:
         list(serializers.deserialize("json", dump.getvalue()))
 
 
+class RegistrationSerializer(ModelSerializer):  # type: ignore[type-arg]
+    class Meta:
+        model = Registration
+        fields = ["name", "client_secret"]
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_the_secret_is_masked_wherever_it_is_turned_into_text(user: User, stored: bool) -> None:
     made = Registration(connector="toy", name="app", client_secret=CANARY)
@@ -160,6 +168,9 @@ def test_the_secret_is_masked_wherever_it_is_turned_into_text(user: User, stored
         f"{made.client_secret} {held.credentials} {made.__dict__} {held.__dict__}",
         "%s %r %s" % (made.client_secret, held.credentials, [made.client_secret]),  # noqa: UP031 - as logging does it
         Template("{{ r.client_secret }} {{ c.credentials }}").render(Context({"r": made, "c": held})),
+        str(display_for_field(made.client_secret, Registration._meta.get_field("client_secret"), "-")),
+        str(display_for_value(held.credentials, "-")),
+        json.dumps(RegistrationSerializer(made).data),
         Template("{% autoescape off %}{{ r.client_secret }}{% endautoescape %}").render(Context({"r": made})),
     ]
 

@@ -1,4 +1,8 @@
-"""System checks of the key ring, and the canary that belongs to each database."""
+"""System checks of the key ring, and the canary that belongs to each database.
+
+syncline.E010  SYNCLINE_KEYS holds no key, or something that is not one
+syncline.E011  the stored canary cannot be read with SYNCLINE_KEYS (checked with `--database default` and by migrate)
+"""
 
 from __future__ import annotations
 

@@ -10,15 +10,19 @@ from django.conf import settings
 from syncline.contract import ConfigError
 
 
-class NoKey(ConfigError):
+class KeyRingError(ConfigError):
+    """The keys in SYNCLINE_KEYS are not in order. Correct them and start again."""
+
+
+class NoKey(KeyRingError):
     """There is no key to encrypt credentials with. Put at least one into SYNCLINE_KEYS and start again."""
 
 
-class BadKey(ConfigError):
+class BadKey(KeyRingError):
     """A key in SYNCLINE_KEYS is not a Fernet key (44 characters of URL-safe base64). Replace it and start again."""
 
 
-class WrongKey(ConfigError):
+class WrongKey(KeyRingError):
     """Stored credentials cannot be read with the keys in SYNCLINE_KEYS. Put the key they were stored with back into the ring."""
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
+from copy import copy
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -94,9 +97,20 @@ class Connection(models.Model):
     `token_version` rises with every change of `credentials`; `refresh_owner` and `refresh_lease_until` say who is getting
     a new token now, `refresh_not_before` how long nobody tries again. `state_before` is what a missing connector
     comes back to.
+
+    Other processes change tokens and health at any time, so `save()` writes those columns only where this object's
+    values were changed since it was read: saving a new name cannot bring back an old token.
     """
 
     State = ConnectionState
+    SHARED = frozenset(
+        {
+            *("credentials", "token_version", "token_issued_at", "token_expires_at"),
+            *("refresh_owner", "refresh_lease_until", "refresh_not_before"),
+            *("account_id", "account_name", "account_url"),
+            *("state", "state_before", "state_reason", "checked_at"),
+        }
+    )
 
     connector = models.SlugField(max_length=100, db_index=True)
     registration = models.ForeignKey(Registration, on_delete=models.PROTECT, null=True, blank=True, related_name="connections")
@@ -129,6 +143,39 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.connector})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not (self._state.adding or args or kwargs.get("force_insert")) and kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = self._fields_to_save()
+        super().save(*args, **kwargs)
+        self._remember(self.SHARED)
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().from_db(*args, **kwargs)
+        made._remember(cls.SHARED)
+        return made
+
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: models.QuerySet[Connection] | None = None,
+    ) -> None:
+        names = None if fields is None else list(fields)
+        super().refresh_from_db(using, names, from_queryset)
+        self._remember(self.SHARED if names is None else self.SHARED & set(names))
+
+    def _remember(self, names: Iterable[str]) -> None:
+        """Keeps copies: credentials can be changed in place."""
+        as_read = self.__dict__.setdefault("_as_read", {})
+        as_read.update({name: copy(self.__dict__[name]) for name in names if name in self.__dict__})
+
+    def _fields_to_save(self) -> list[str]:
+        as_read, here = self.__dict__.get("_as_read", {}), self.__dict__
+        same = {name for name, value in as_read.items() if here.get(name) == value}
+        own = [field for field in self._meta.concrete_fields if not field.primary_key and field.attname in here]
+        return [field.name for field in own if field.name not in same]
 
 
 class Grant(models.Model):

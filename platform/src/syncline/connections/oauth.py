@@ -96,6 +96,7 @@ def _registration(ready: Prepared) -> Registration:
 
 
 def _begin(ready: Prepared, user: User, session_key: str, state: str, verifier: str, target: str) -> None:
+    forget_old()
     OAuthState.objects.create(
         digest=_digest(state),
         connection=ready.connection,

@@ -13,6 +13,7 @@ from syncline.contract import Account, Auth, AuthError, ConfigError, Permanent, 
 from syncline.registry import connectors
 
 from . import effective, schema
+from .keyring import KeyRingError
 from .models import Connection, ConnectionState, ConnectorState
 from .redaction import redact, secret_values
 from .secrets import SecretDict
@@ -64,7 +65,7 @@ def note_failure(connection: Connection, error: SynclineError) -> None:
     reason = redact(str(error), secret_values(connection.credentials))
     if isinstance(error, AuthError):
         mark(connection.pk, ConnectionState.RECONNECT, reason)
-    elif isinstance(error, ConfigError):
+    elif isinstance(error, ConfigError) and not isinstance(error, KeyRingError):
         note_config(connection, type(error)(reason))
     elif isinstance(error, Permanent):
         mark(connection.pk, ConnectionState.SETTINGS, reason)

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.views.decorators.debug import sensitive_variables
+
 from syncline.contract import Auth, AuthError, AuthMethod, Budget, ConfigError, HeaderAuth, Http, Session, UnsupportedFeature
 from syncline.registry import Connector
 
 from . import access, effective, schema
 from .effective import ConnectorMissing
+from .keyring import KeyRingError
 from .models import Connection, ConnectionState, Installation
 from .redaction import RedactingLogger, secret_values
 from .secrets import reveal
@@ -57,7 +60,7 @@ def prepare(connection: Connection, method: str = "") -> Prepared:
         settings = effective.settings_of(connection, connector.info)
         return Prepared(connection, connector, settings, effective.method_of(connection, connector, method))
     except ConfigError as error:
-        if connection.pk:
+        if connection.pk and not isinstance(error, KeyRingError):  # that is the host's fault, not the connection's
             note_config(connection, error)
         raise
 
@@ -98,6 +101,7 @@ def stored_auth(ready: Prepared, *, insist: bool = False) -> Auth:
     return given_auth(method, connection.credentials or {})
 
 
+@sensitive_variables()
 def given_auth(method: AuthMethod, credentials: Mapping[str, Any]) -> Auth:
     """Signs in with credentials at hand. Token kinds send the field `token`, else their only secret field, as bearer."""
     if method.kind == "none":

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import requests
+from django.views.decorators.debug import sensitive_variables
 from urllib3.exceptions import HTTPError
 
 from syncline.contract import AuthError, ConfigError, Retryable
@@ -39,10 +40,12 @@ class TokenEndpoint:
     client_secret: str = field(repr=False)
     hosts: tuple[str, ...] = ()
 
+    @sensitive_variables()
     def exchange(self, code: str, redirect_uri: str, code_verifier: str) -> Tokens:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
         return self._tokens({**form, "code_verifier": code_verifier} if code_verifier else form)
 
+    @sensitive_variables()
     def refresh(self, refresh_token: str) -> Tokens:
         return self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
@@ -50,6 +53,7 @@ class TokenEndpoint:
         """Takes a token back; raises like the others."""
         self._post(url, {"token": token, "token_type_hint": "refresh_token"})
 
+    @sensitive_variables()
     def _tokens(self, form: Mapping[str, str]) -> Tokens:
         answer = self._post(self.url, form)
         access = answer.get("access_token")
@@ -57,6 +61,7 @@ class TokenEndpoint:
             raise Retryable(f"{_path(self.url)} answered without an access token. Try again later.")
         return Tokens(access, str(answer.get("refresh_token") or ""), _seconds(answer.get("expires_in")))
 
+    @sensitive_variables()
     def _post(self, url: str, form: Mapping[str, str]) -> Mapping[str, Any]:
         self._check_host(url)
         status, body = self._send(url, {**form, "client_id": self.client_id, "client_secret": self.client_secret})
@@ -65,6 +70,7 @@ class TokenEndpoint:
             return answer
         raise self._refusal(url, status, answer)
 
+    @sensitive_variables()
     def _send(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
         try:
             with requests.Session() as session:
