@@ -356,11 +356,11 @@ def test_a_property_the_account_lost_suspends_its_rule_only() -> None:
     lost = replace(OBJECT, associations=(), properties=tuple(p for p in OBJECT.properties if p.name != "birthday"))
     closed = replace(lost, properties=tuple(replace(p, read_only=p.name == "country") for p in lost.properties))
 
-    usable = compile_published(FULL, DATASET, closed)
+    compiled = compile_published(FULL, DATASET, closed)
 
-    assert set(usable.compiled.rules) == {"name", "domain", "seen", "deals", "tags"}
+    assert set(compiled.rules) == {"name", "domain", "seen", "deals", "tags"}
     advice = "The rule is suspended. Restore it there and refresh the catalog, or remove the rule and publish again."
-    assert [str(problem) for problem in usable.suspended] == [
+    assert [str(problem) for problem in compiled.suspended] == [
         f"Rule “born → birthday”: “contacts” no longer has the property “birthday”. {advice}",
         f"Rule “active ? 'GB' : 'XX' → country”: The property “country” is now read-only. {advice}",
         f"Rule “employer → companies”: “contacts” can no longer be associated with “companies”. {advice}",

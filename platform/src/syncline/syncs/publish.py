@@ -26,7 +26,7 @@ from syncline.contract import (
 )
 
 from .engine import CompiledMapping, MappingContent, MappingInvalid, Problem, RuleContent, check_mapping
-from .engine.drift import Usable, compile_published
+from .engine.drift import compile_published
 from .engine.preview import Preview, PreviewPlan
 from .models import FieldRule, MappingVersion, MatchStepRow, Sync
 
@@ -111,12 +111,10 @@ def check_permission(sync: Sync, user: User) -> None:
 
 
 def compiled(version: MappingVersion) -> CompiledMapping:
-    """The version against the catalog as it is now, without suspended rules: see `usable`."""
-    return usable(version).compiled
+    """The version against the catalog as it is now; `suspended` names rules whose property the account lost.
 
-
-def usable(version: MappingVersion) -> Usable:
-    """The version with the rules that work now, and those suspended because the account lost their property."""
+    Raises MappingInvalid when the version cannot be used, ConfigError when its dataset or object is gone.
+    """
     dataset, object_type = _ends(version.sync)
     return compile_published(MappingContent.from_json(version.content), dataset.info, object_type)
 

@@ -14,7 +14,7 @@ from .canonical import plain_number
 from .check import check_mapping
 from .content import MappingContent, Mode, digest_of
 from .expressions import EvaluationFailed, Expression
-from .problems import FieldProblem, MappingInvalid, shorten
+from .problems import FieldProblem, MappingInvalid, Problem, shorten
 from .rules import CompiledAssociation, CompiledRule, NoValue, Row, compile_rule
 
 
@@ -49,6 +49,7 @@ class CompiledMapping:
 
     `fields`: dataset fields to read, in the dataset's order; `match_fields`: those that `match_values` needs.
     `rules`: property rules by target. `references`: object type → key of the dataset its records come from.
+    `suspended`: rules left out because the account lost their property, each with what to do about it; see `drift`.
     `digest`: changes with the content and with the definitions of the properties it writes.
     """
 
@@ -59,10 +60,12 @@ class CompiledMapping:
         rules: Mapping[str, CompiledRule],
         associations: tuple[CompiledAssociation, ...],
         filter: Expression | None,
+        suspended: tuple[Problem, ...] = (),
     ) -> None:
         self.content = content
         self.rules = rules
         self.associations = associations
+        self.suspended = suspended
         self.references: Mapping[str, str] = {a.object_type: a.dataset for a in associations}
         self.digest = digest_of([content.to_json(), [asdict(rule.prop) for rule in rules.values()]])
         self._filter = filter
@@ -96,7 +99,9 @@ class CompiledMapping:
         return tuple(found)
 
 
-def compile_mapping(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> CompiledMapping:
+def compile_mapping(
+    content: MappingContent, dataset: DatasetInfo, object_type: ObjectType, suspended: tuple[Problem, ...] = ()
+) -> CompiledMapping:
     """Raises MappingInvalid, which lists all that is wrong."""
     if problems := check_mapping(content, dataset, object_type):
         raise MappingInvalid(problems)
@@ -113,7 +118,8 @@ def compile_mapping(content: MappingContent, dataset: DatasetInfo, object_type: 
         if rule.association and (f := dataset.field(rule.source)) is not None
     )
     names = [f.name for f in dataset.fields]
-    return CompiledMapping(content, dataset, rules, associations, Expression(content.filter, names) if content.filter else None)
+    expression = Expression(content.filter, names) if content.filter else None
+    return CompiledMapping(content, dataset, rules, associations, expression, suspended)
 
 
 def _in_order(dataset: DatasetInfo, names: set[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from syncline.contract.dataset import DatasetInfo
 from syncline.contract.values import ObjectType
@@ -12,16 +12,9 @@ from .content import MappingContent, RuleContent
 from .problems import MappingInvalid, Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Usable:
-    """`suspended`: rules left out for the moment, each with what to do about it; the others work."""
-
-    compiled: CompiledMapping
-    suspended: tuple[Problem, ...] = ()
-
-
-def compile_published(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> Usable:
-    """Leaves out rules whose property or association the account has lost or closed, and goes on with the others.
+def compile_published(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> CompiledMapping:
+    """Leaves out rules whose property or association the account has lost or closed, and goes on with the others;
+    `CompiledMapping.suspended` names them.
 
     Raises MappingInvalid for all else, and when a match step stands on a lost property: without that step, records that are
     there already would be created again.
@@ -32,7 +25,7 @@ def compile_published(content: MappingContent, dataset: DatasetInfo, object_type
     if any(content.rules[index].target in matched and not content.rules[index].association for index in lost):
         raise MappingInvalid(suspended)
     kept = replace(content, rules=tuple(rule for index, rule in enumerate(content.rules) if index not in lost))
-    return Usable(compile_mapping(kept, dataset, object_type), suspended)
+    return compile_mapping(kept, dataset, object_type, suspended)
 
 
 def _loss(rule: RuleContent, object_type: ObjectType) -> str:
