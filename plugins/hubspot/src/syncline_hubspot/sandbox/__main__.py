@@ -37,11 +37,14 @@ def _server(given: argparse.Namespace) -> Server:
     return Server(config, OAuthApp(given.client_id, given.client_secret, tuple(given.redirect_uri)))
 
 
-async def _serve(app_server: Server, listener: socket.socket, parent: int | None) -> None:
-    settings = uvicorn.Config(
-        create_app(app_server), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(settings)
+def _serve(app_server: Server, listener: socket.socket, parent: int | None) -> None:
+    app = create_app(app_server)
+    settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+        runner.run(_served(uvicorn.Server(settings), listener, parent))
+
+
+async def _served(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
     watch = asyncio.create_task(_watch(server, parent)) if parent else None
     await server.serve(sockets=[listener])
     if watch:
@@ -75,7 +78,7 @@ def main() -> int:
         given.port_file.write_text(str(port))
     sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}", "token": server.token}) + "\n")
     sys.stdout.flush()
-    asyncio.run(_serve(server, listener, parent))
+    _serve(server, listener, parent)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from .clock import iso
+from .counters import Counters
 from .links import Pair
 from .merges import merge
 from .objects import archive
@@ -52,8 +53,8 @@ def counters(call: Call) -> Reply:
 
 
 def reset_counters(call: Call) -> Reply:
-    call.server.counters.__init__()  # type: ignore[misc]
-    return Reply(200, call.server.counters.as_dict())
+    call.server.counters = Counters()
+    return counters(call)
 
 
 def read_clock(call: Call) -> Reply:
@@ -141,7 +142,7 @@ def _seeded(writer: Writer, given: Json) -> str:
     except Refusal as refusal:
         raise _refused(f"{given}: {refusal.text(writer.portal.id)}") from refusal
     record.values.update({name: str(value) for name, value in known.items() if name not in writable})
-    record.touch_at, record.pending, record.indexed = 0.0, [], record.values
+    record.touch_at, record.pending, record.indexed = 0.0, (), record.values
     table.claim(record.id, record.values)
     return record.id
 

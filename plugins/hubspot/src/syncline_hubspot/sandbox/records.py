@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from .clock import iso
@@ -27,7 +27,8 @@ class Record:
     archived_at: str | None = None
     indexed: Values | None = None
     """The values search knows; None while it does not know the record."""
-    pending: list[tuple[float, Values | None]] = field(default_factory=list)
+    pending: tuple[tuple[float, Values | None], ...] = ()
+    """What search will know, and from when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +183,17 @@ class Table:
         if record.touch_at and record.touch_at <= now:
             self._touch(record, lag)
         while record.pending and record.pending[0][0] <= now:
-            record.indexed = record.pending.pop(0)[1]
+            (_, record.indexed), *rest = record.pending
+            record.pending = tuple(rest)
 
     def index(self, record: Record, now: float, lag: float) -> None:
         """Tells search about the record's present state, at once or after the lag."""
         seen = None if record.archived_at else record.values
         if lag <= 0:
-            record.pending.clear()
+            record.pending = ()
             record.indexed = seen
         else:
-            record.pending.append((now + lag, seen))
+            record.pending = (*record.pending, (now + lag, seen))
 
     def _touch(self, record: Record, lag: float) -> None:
         touched, record.touch_at = record.touch_at, 0.0
