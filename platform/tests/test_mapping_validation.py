@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from syncline.contract import Choice, Code, Kind, Property, Value
 from syncline.syncs.engine import Unmappable
@@ -71,6 +71,8 @@ CASES: list[tuple[Property, Value, Code, str]] = [
     (prop(Kind.NUMBER, {"multipleOf": 0.5}), Decimal("1.25"), Code.INVALID_VALUE, "1.25 is not a multiple of 0.5"),
     (prop(Kind.SET, {"maxItems": 1}), ("a", "b"), Code.INVALID_VALUE, "is too long (maxItems: 1)"),
     (prop(Kind.STRING, {"type": "number"}), "a", Code.INVALID_VALUE, "'a' is not of type 'number'"),
+    (prop(Kind.STRING, {"enum": [None]}), "a", Code.INVALID_VALUE, "'a' is not one of [None]"),
+    (prop(Kind.SET, {"items": {"enum": [1]}}), ("a",), Code.INVALID_VALUE, "'a' is not one of [1]"),
     (prop(Kind.NUMBER, {"enum": [1, 2]}), 3, Code.INVALID_VALUE, "3 is not one of [1, 2]"),
 ]
 
@@ -95,6 +97,7 @@ def test_a_value_that_does_not_fit_is_refused_in_a_sentence(definition: Property
         (prop(Kind.NUMBER, {"type": "integer", "minimum": 0, "maximum": 9}), 9),
         (prop(Kind.NUMBER, {"type": "number", "multipleOf": 0.5}), Decimal("1.5")),
         (prop(Kind.BOOLEAN, {"type": "boolean"}), True),
+        (prop(Kind.NUMBER, {"enum": ["a", 1]}), 1),
         (prop(Kind.EMAIL, {"type": "string", "format": "email"}), "jo@example.org"),
     ],
 )
@@ -124,7 +127,16 @@ KEYWORDS = st.fixed_dictionaries(
         "minimum": st.integers(-2, 2),
         "maximum": st.sampled_from([0, 1.5, 3]),
         "maxItems": st.integers(0, 2),
-        "items": st.sampled_from([{"type": "string"}, {"enum": ["a"]}, {"type": "string", "maxLength": 1}, {"type": "number"}]),
+        "items": st.sampled_from(
+            [
+                {"type": "string"},
+                {"enum": ["a"]},
+                {"enum": [1]},
+                {"enum": ["a", 1]},
+                {"type": "string", "maxLength": 1},
+                {"type": "number"},
+            ]
+        ),
     },
 )
 VALUES = {
@@ -135,6 +147,7 @@ VALUES = {
 }
 
 
+@settings(max_examples=500)
 @given(data=st.data(), kind=st.sampled_from(sorted(VALUES)), schema=KEYWORDS)
 def test_quick_checks_decide_as_a_full_validator_does(data: st.DataObject, kind: Kind, schema: dict[str, Any]) -> None:
     value = data.draw(VALUES[kind])

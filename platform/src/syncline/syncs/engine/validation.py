@@ -40,9 +40,11 @@ def checks(prop: Property) -> tuple[Check, ...]:
 
 
 def _choices(prop: Property, schema: Mapping[str, Any]) -> Check | None:
-    items = schema.get("items", {})
-    inner = items if prop.kind is Kind.SET and isinstance(items, dict) else schema
-    allowed = frozenset(value for value in inner.get("enum", ()) if isinstance(value, str))
+    if prop.kind in {Kind.NUMBER, Kind.BOOLEAN}:
+        return None
+    inner = schema.get("items") if prop.kind is Kind.SET else schema
+    named = inner.get("enum", ()) if isinstance(inner, Mapping) else ()
+    allowed = frozenset(value for value in named if isinstance(value, str))
     if prop.kind in {Kind.CHOICE, Kind.SET} and prop.choices:
         known = frozenset(choice.value for choice in prop.choices)
         allowed = allowed & known if allowed else known
@@ -142,17 +144,21 @@ def _keyword_covered(kind: Kind, key: str, value: Any) -> bool:
         own = _JSON_TYPES.get(kind, "string")
         return own in (value if isinstance(value, list) else [value]) or (kind is Kind.NUMBER and value == "integer")
     if key == "enum":
-        return kind not in {Kind.NUMBER, Kind.BOOLEAN, Kind.SET} and all(v is None or isinstance(v, str) for v in value)
+        return kind not in {Kind.NUMBER, Kind.BOOLEAN, Kind.SET} and _texts(value)
     if key in {"minimum", "maximum"}:
         return True
     if key == "items":
-        return (
-            kind is Kind.SET
-            and isinstance(value, dict)
-            and value.keys() <= {"type", "enum"}
-            and value.get("type", "string") == "string"
-        )
+        return kind is Kind.SET and isinstance(value, dict) and _items_covered(value)
     return key == "maxLength" or (key == "uniqueItems" and kind is Kind.SET)
+
+
+def _items_covered(items: Mapping[str, Any]) -> bool:
+    return items.keys() <= {"type", "enum"} and items.get("type", "string") == "string" and _texts(items.get("enum", ["any"]))
+
+
+def _texts(allowed: list[Any]) -> bool:
+    """With no text among them they allow no canonical text, which is for the full validator to say."""
+    return any(isinstance(one, str) for one in allowed) and all(one is None or isinstance(one, str) for one in allowed)
 
 
 def _sentence(validator: jsonschema.Draft202012Validator, value: Value) -> Unmappable:
