@@ -93,6 +93,8 @@ def test_a_value_has_one_form(kind: Kind, value: object, expected: object) -> No
         pytest.param(Kind.NUMBER, 10**5000, "“a very large int” is too large", id="huge"),
         (Kind.NUMBER, Decimal("1." + "3" * 500), "has too many digits. Add the transform “round”"),
         (Kind.NUMBER, dt.date(2020, 1, 1), "is a date, not a number. Add the transform “epoch_ms”"),
+        (Kind.BOOLEAN, Decimal("sNaN"), "“sNaN” is not a finite number"),
+        (Kind.BOOLEAN, 2, "“2” is neither true nor false"),
         (Kind.BOOLEAN, "maybe", "“maybe” is neither true nor false. Add the transform “boolean”"),
         (Kind.DATE, "02/01/2020", "“02/01/2020” is not a date in the form YYYY-MM-DD. Add the transform “date”"),
         (Kind.DATE, "2020-02-30", "is not a date"),

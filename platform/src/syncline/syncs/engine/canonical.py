@@ -129,8 +129,8 @@ def boolean(value: object) -> bool | None:
             return None
         if word in {"true", "false"}:
             return word == "true"
-    elif isinstance(value, int | float | Decimal) and value in {0, 1}:
-        return bool(value)
+    elif isinstance(value, int | float | Decimal) and (found := number(value)) in {0, 1}:
+        return found == 1
     raise _refused(value, "is neither true nor false.", "Add the transform “boolean” to the rule.")
 
 
