@@ -85,12 +85,15 @@ class Vendor:
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == asked["code_challenge"]
 
+    def revoke(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        return 200, {}
+
     def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, Any]:
         self.calls.append(f"{method} {path}")
         if path == "/token":
-            return self.token({name: values[0] for name, values in parse_qs(body.decode()).items()})
+            return self.token(_form(body))
         if path == "/revoke":
-            return 200, {}
+            return self.revoke(_form(body))
         if headers.get("Authorization") not in {f"Bearer {self.access}", f"Bearer {self.static_token}"}:
             return 401, {"error": "who are you?"}
         if path == "/me":
@@ -98,6 +101,10 @@ class Vendor:
         if method == "POST":
             self.objects[path.rsplit("/", 1)[-1]] += json.loads(body)
         return 200, self.objects
+
+
+def _form(body: bytes) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(body.decode()).items()}
 
 
 class Toy(ConnectorSpec):

@@ -202,3 +202,19 @@ def test_strangers_and_foreign_pages_cannot_begin(vendor: Any, connection: Conne
     other.force_login(User.objects.create_user("bob"))
     assert other.post(start).status_code == 404
     assert not OAuthState.objects.exists()
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_disconnecting_takes_the_permission_back_and_forgets_the_tokens_in_any_case(
+    vendor: Any, connection: Connection, ann: User, status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    oauth.finish(vendor.give_code(oauth.authorization_url(connection, ann, SESSION)), ann, SESSION)
+    asked: list[str] = []
+    monkeypatch.setattr(vendor, "revoke", lambda form: (asked.append(form["token"]) or status, {}))  # type: ignore[func-returns-value]
+    service.disconnect(connection)
+
+    stored = Connection.objects.get()
+    assert asked == ["refresh-canary-2"]
+    assert (stored.credentials, stored.state, stored.token_expires_at) == (None, "new", None)
+    assert ("did not take the permission back" in caplog.text) is (status != 200)
+    assert "refresh-canary-2" not in caplog.text

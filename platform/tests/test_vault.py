@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,8 +25,7 @@ from django.db import transaction
 from django.template import Context, Template
 from django.test import override_settings
 from rest_framework.serializers import ModelSerializer
-from syncline.connections import keyring, rotation, vault
-from syncline.connections.checks import verify_at_start
+from syncline.connections import keyring, rotation, startup, vault
 from syncline.connections.secrets import MASK, SecretDict, SecretText
 from syncline.models import Connection, Registration, VaultCanary
 
@@ -109,10 +111,19 @@ def test_nothing_is_stored_under_a_ring_that_cannot_read_what_is_there() -> None
 
 def test_the_canary_stops_a_start_under_a_wrong_ring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "close", lambda: None)  # the test's transaction lives on it
-    verify_at_start()
+    startup.begin()
 
     with override_settings(SYNCLINE_KEYS=[NEW]), pytest.raises(keyring.WrongKey):
-        verify_at_start()
+        startup.begin()
+
+
+@pytest.mark.parametrize("command", [["-m", "syncline.cli", "worker"], ["-c", "import syncline_host.wsgi"]])
+def test_worker_and_web_server_do_not_start_under_a_wrong_ring(database_url: str, command: list[str]) -> None:
+    environment = {**os.environ, "DATABASE_URL": database_url, "SYNCLINE_KEYS": NEW}
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode != 0
+    assert "cannot be read with the keys in SYNCLINE_KEYS" in done.stderr
 
 
 @pytest.mark.parametrize(("keys", "number"), [([], "syncline.E010"), (["not a key"], "syncline.E010"), ([NEW], "syncline.E011")])

@@ -10,6 +10,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
 
 application = get_wsgi_application()
 
-from syncline.connections.checks import verify_at_start  # noqa: E402 - needs the apps
+from syncline.connections import startup  # noqa: E402 - needs the apps
 
-verify_at_start()
+startup.begin()

@@ -69,6 +69,13 @@ def worker() -> None:
     """Starts due syncs and works on runs until it is stopped with ^C or SIGTERM."""
     set_up_django()
     from syncline.background import run_worker
+    from syncline.connections import startup
+    from syncline.contract import ConfigError
+
+    try:
+        startup.begin()
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
 
     sys.exit(run_worker())
 

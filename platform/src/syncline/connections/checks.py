@@ -36,22 +36,13 @@ def key_ring_is_usable(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage
 
 def key_ring_reads_what_is_stored(app_configs: Any, **kwargs: Any) -> Sequence[CheckMessage]:  # noqa: ARG001
     """Reads the canary, where the tables are there already."""
-    if not kwargs.get("databases") or TABLE not in _tables():
+    if not kwargs.get("databases") or not tables_are_there():
         return []
     return _as_messages(vault.probe, READABLE)
 
 
-def verify_at_start() -> None:
-    """For processes that serve or work: refuses to start under a key ring that cannot read what is stored."""
-    try:
-        if TABLE in _tables():
-            vault.verify()
-    finally:
-        connection.close()  # a server that forks after this must not share it
-
-
-def _tables() -> list[str]:
-    return connection.introspection.table_names()
+def tables_are_there() -> bool:
+    return TABLE in connection.introspection.table_names()
 
 
 def _as_messages(work: Callable[[], object], number: str) -> list[CheckMessage]:
@@ -65,5 +56,5 @@ def _as_messages(work: Callable[[], object], number: str) -> list[CheckMessage]:
 
 
 def _plant(**kwargs: Any) -> None:  # noqa: ARG001 - a signal's receiver
-    if TABLE in _tables():
+    if tables_are_there():
         vault.plant_canary()
