@@ -13,7 +13,7 @@ from .outcome import next_step
 
 _QUIET_GROUPS = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
-SELECT %s, 'quiet ' || md5(state || code), state, code, '', min(reason), '', count(*),
+SELECT %s, md5('quiet' || state || code), state, code, '', min(reason), '', count(*),
        to_jsonb((array_agg(local_key ORDER BY id))[1:20])
 FROM syncline_link
 WHERE connection_id = %s AND object_type = %s AND dataset = %s AND last_run_id IS DISTINCT FROM %s

@@ -47,8 +47,15 @@ def prepare(work: Identifying, alive: Callable[[], None]) -> int:
     new = stage_candidates(work, alive)
     if new:
         refresh_index(work, alive)
+        _analyse()
     crash.point("prepare.done")
     return new
+
+
+def _analyse() -> None:
+    """Freshly filled tables have no statistics yet: without them the look-ups would scan whole tables."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE syncline_candidate, syncline_identityindex, syncline_link")
 
 
 def stage_candidates(work: Identifying, alive: Callable[[], None]) -> int:

@@ -109,7 +109,7 @@ WITH src AS MATERIALIZED (
     FROM src LEFT JOIN syncline_link l
       ON l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = src.c0::text
 ), summary AS (
-    SELECT (SELECT c0::text FROM joined ORDER BY c0 DESC LIMIT 1) AS last_, (SELECT count(*) FROM joined) AS read_,
+    SELECT (SELECT j.c0::text FROM joined j ORDER BY j.c0 DESC LIMIT 1) AS last_, (SELECT count(*) FROM joined) AS read_,
            (SELECT coalesce(jsonb_object_agg(state_, n), '{{}}') FROM
                (SELECT state_, count(*) AS n FROM joined WHERE NOT busy_ AND old_ GROUP BY state_) q) AS quiet_
 )
@@ -159,8 +159,8 @@ def _read(source: Source, queryset: Any) -> Chunk:
                 source.seed,
                 *params,
                 source.run_id,
-                source.force,
                 source.run_id,
+                source.force,
                 scope.connection_id,
                 scope.object_type,
                 scope.dataset,

@@ -1,0 +1,1 @@
+"""The main job from end to end against the HubSpot sandbox: what `make demo` shows and the benchmarks measure."""

@@ -1,0 +1,95 @@
+"""`make demo`: a register of companies and people arrives in a HubSpot account, and a second push writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .report import PassResult
+
+ROUNDS = 2
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
+    os.environ["SYNCLINE_ALLOW_LOOPBACK"] = "1"
+    import django
+
+    django.setup()
+    from syncline.contract import SynclineError
+
+    try:
+        return _run()
+    except SynclineError as error:
+        sys.stderr.write(f"The demo stopped: {error}\n")
+        return 1
+
+
+def _run() -> int:
+    from django.contrib.auth.models import User
+    from rich.console import Console as RichConsole
+    from syncline_hubspot.sandbox.process import RunningSandbox
+
+    from . import report, scenario
+    from .connect import connect_by_oauth
+
+    console: Console = RichConsole(width=None if sys.stdout.isatty() else 150)
+    _load(console)
+    with RunningSandbox() as sandbox:
+        seeded = scenario.seed_account(sandbox.admin)
+        console.print(
+            f"HubSpot sandbox at {sandbox.url}: {seeded.companies:,} companies ({seeded.ambiguous_pairs} of them twice)"
+            f" and {seeded.people:,} people are there already."
+        )
+        user = User.objects.create_superuser("demo", "demo@example.com", secrets.token_urlsafe())
+        connection = connect_by_oauth(user, sandbox)
+        console.print(f"Connected by OAuth to {connection.account_name} (account {connection.account_id}).")
+        syncs = scenario.make_syncs(connection, user)
+        for sync in syncs:
+            rules = sync.rules.count()
+            console.print(
+                f"{sync.name}: suggested mapping with {rules} rules published as version 1, missing properties created."
+            )
+        results: list[report.PassResult] = []
+        for number in range(1, ROUNDS + 1):
+            results += [scenario.measured_pass(console, sandbox.admin, sync, number, user) for sync in syncs]
+        scenario.explain(console, syncs)
+        console.print(report.table(results))
+    if os.environ.get("JSON") == "1":
+        sys.stdout.write(json.dumps({"passes": [one.to_json() for one in results]}) + "\n")
+    return _verdict(results)
+
+
+def _load(console: Console) -> None:
+    from django.core.management import call_command
+
+    started = time.monotonic()
+    call_command("migrate", verbosity=0)
+    fixture = os.environ.get("FIXTURE")
+    if fixture:
+        call_command("loaddata", str(Path(fixture).resolve()), verbosity=1)
+    else:
+        call_command("populate_database", companies=int(os.environ.get("COMPANIES") or 2000), clear=True)
+    console.print(f"Database ready after {time.monotonic() - started:.1f} s.")
+
+
+def _verdict(results: Sequence[PassResult]) -> int:
+    """The second push must not have written anything."""
+    written = sum(one.write_calls for one in results if one.number == ROUNDS)
+    if written:
+        sys.stderr.write(f"The second push made {written} write calls; it should have made none.\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
