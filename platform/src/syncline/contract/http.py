@@ -25,7 +25,7 @@ from .errors import AuthError, ConfigError, OutcomeUnknown, RateLimited, Retryab
 
 REFUSED_UNDONE = frozenset({423, 429, 477})
 CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 20.0
+READ_TIMEOUT = 15.0
 MAX_BODY = 64 * 1024 * 1024
 
 

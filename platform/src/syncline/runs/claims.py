@@ -124,7 +124,9 @@ class Lease:
         self._thread.join()
 
     def gate(self, seconds: float) -> None:
-        """Raises FenceLost unless the lease lasts `seconds` more."""
+        """Raises FenceLost unless the lease lasts `seconds` more; one that is only short is renewed first."""
+        if self._until - time.monotonic() < seconds:
+            self._renew()
         if self._lost.is_set() or self._until - time.monotonic() < seconds:
             raise FenceLost
 

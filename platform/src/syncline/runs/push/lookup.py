@@ -33,7 +33,10 @@ WHERE connection_id = %s AND object_type = %s AND property = %s AND value = ANY(
 _HITS = """
 SELECT i.remote_id, i.property, i.value, coalesce(l.local_key, ''), coalesce(l.dataset, '')
 FROM syncline_identityindex i
-LEFT JOIN syncline_link l ON l.connection_id = i.connection_id AND l.object_type = i.object_type AND l.remote_id = i.remote_id
+LEFT JOIN LATERAL (
+    SELECT k.local_key, k.dataset FROM syncline_link k
+    WHERE k.connection_id = i.connection_id AND k.object_type = i.object_type AND k.remote_id = i.remote_id OFFSET 0
+) l ON true
 WHERE i.connection_id = %s AND i.object_type = %s AND i.remote_id = ANY(%s)
 """
 

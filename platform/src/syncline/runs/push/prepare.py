@@ -18,14 +18,14 @@ from syncline.registry.facade import Connector
 from syncline.runs import crash
 from syncline.syncs.engine.compile import CompiledMapping
 
-from .reader import BUSY, CHUNK, Source
+from .reader import BUSY, CHUNK, LINK_OF, Source
 
 OWN_KEY = "=key"
 """Index property under which the values of our own unique property stand, whatever it is called remotely."""
 
 _NEW = """
 SELECT s.*, {busy} AS busy_ FROM ({query}) AS s ({columns})
-LEFT JOIN syncline_link l ON l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = s.c0::text
+LEFT JOIN LATERAL ({link}) l ON true
 WHERE l.remote_id IS NULL AND (l.id IS NULL OR l.state <> 'excluded' OR {busy})
 """
 
@@ -107,7 +107,7 @@ def _unlinked(source: Source, after: str) -> tuple[list[Sequence[Any]], str | No
     scope, flags = source.scope, [source.seed, source.run_id, source.force]
     with connection.cursor() as cursor:
         cursor.execute(
-            _NEW.format(busy=busy, query=query, columns=columns),
+            _NEW.format(busy=busy, query=query, columns=columns, link=LINK_OF.format(key="s.c0")),
             [*flags, *params, scope.connection_id, scope.object_type, scope.dataset, *flags],
         )
         return cursor.fetchall(), str(keys[-1])

@@ -97,6 +97,11 @@ BUSY = f"""(
        AND (%s OR l.checked_at < now() - interval '{RECHECK}')
 )"""
 
+# OFFSET 0 keeps it a look-up by the unique index for each row: without fresh statistics the planner would rather compare
+# every row with every link.
+LINK_OF = """SELECT * FROM syncline_link k
+    WHERE k.connection_id = %s AND k.object_type = %s AND k.dataset = %s AND k.local_key = {key}::text OFFSET 0"""
+
 _CHUNK = """
 WITH src AS MATERIALIZED (
     SELECT s.*, hash_record_extended(s, %s) AS hash_ FROM ({query}) AS s ({columns})
@@ -106,8 +111,7 @@ WITH src AS MATERIALIZED (
            l.uncertain_op AS doubt_, extract(epoch FROM now() - l.uncertain_at)::float AS seconds_,
            l.last_run_id IS DISTINCT FROM %s AS old_, l.code AS code_, l.reason AS reason_, {busy} AS busy_,
            coalesce(l.checked_at < now() - interval '{recheck}', false) AS stale_
-    FROM src LEFT JOIN syncline_link l
-      ON l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = src.c0::text
+    FROM src LEFT JOIN LATERAL ({link}) l ON true
 ), summary AS (
     SELECT (SELECT j.c0::text FROM joined j ORDER BY j.c0 DESC LIMIT 1) AS last_, (SELECT count(*) FROM joined) AS read_,
            (SELECT coalesce(jsonb_object_agg(state_, n), '{{}}') FROM
@@ -150,7 +154,9 @@ def _range(source: Source, after: str, until: str, size: int) -> Any:
 def _read(source: Source, queryset: Any) -> Chunk:
     query, params = source.values(queryset).query.sql_with_params()
     columns = ", ".join(f"c{i}" for i in range(len(source.columns)))
-    sql = _CHUNK.format(query=query, columns=columns, busy=BUSY.format(hash="src.hash_"), recheck=RECHECK)
+    sql = _CHUNK.format(
+        query=query, columns=columns, busy=BUSY.format(hash="src.hash_"), recheck=RECHECK, link=LINK_OF.format(key="src.c0")
+    )
     scope = source.scope
     with connection.cursor() as cursor:
         cursor.execute(
