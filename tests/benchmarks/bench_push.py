@@ -124,5 +124,7 @@ def change_one_percent() -> None:
     """By QuerySet.update(): no signal, no time stamp of the model."""
     company, employee = apps.get_model("companies", "Company"), apps.get_model("companies", "Employee")
     every = {"rest": 0}
-    company.objects.annotate(rest=Mod("id", 100)).filter(**every).update(description=Concat(F("description"), Value(" (changed)")))
+    company.objects.annotate(rest=Mod("id", 100)).filter(**every).update(
+        description=Concat(F("description"), Value(" (changed)"))
+    )
     employee.objects.annotate(rest=Mod("id", 100)).filter(**every).update(job_title=Value("Head of change"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from django.db import connections
 from django.db.models import Sum
@@ -38,7 +38,7 @@ class PassResult:
     records: int
     state: str
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         plain = asdict(self)
         return {"object": plain.pop("object"), "pass": plain.pop("number"), **plain}
 
@@ -78,7 +78,6 @@ def progress(console: Console, title: str, total: int, run_of: Sequence[int]) ->
             stop.set()
             follower.join()
             bar.update(task, completed=min(total, _recorded(run_of)))
-            time.sleep(0)
 
 
 def _recorded(run_of: Sequence[int]) -> int:

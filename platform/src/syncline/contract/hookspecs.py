@@ -85,7 +85,10 @@ class ConnectorSpec:
 
     @hookspec(firstresult=True)
     def match(self, session: Session, object_type: ObjectType, step: str, values: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """Finds remote ids by normalised values of the property named `step`, only where that is certain; none, one or several for each."""
+        """Finds remote ids by normalised values of the property named `step`: none, one or several for each.
+
+        Only where that is certain, not by an index that lags. UnsupportedFeature for any other property.
+        """
         raise NotImplementedError
 
     @hookspec(firstresult=True)

@@ -59,7 +59,7 @@ class FreeBudget:
         """There is always room."""
 
     def pause(self, limit: str, seconds: float) -> None:
-        time.sleep(min(seconds, 1.0))
+        """Nobody else calls: the caller waits by itself."""
 
     def observe(self, limit: str, headers: Mapping[str, str]) -> None:
         """There is nothing to learn."""
@@ -163,7 +163,7 @@ class Http:
                     return outcome
             else:
                 error = outcome
-            self._wait_or_raise(call, error, attempt, deadline)
+            self._wait_or_raise(error, attempt, deadline)
         raise AssertionError("unreachable")
 
     def _check_host(self, url: str) -> None:
@@ -211,7 +211,7 @@ class Http:
             return OutcomeUnknown(f"{what}: it may or may not have been carried out.")
         return None
 
-    def _wait_or_raise(self, call: _Call, error: Exception, attempt: int, deadline: float) -> None:
+    def _wait_or_raise(self, error: Exception, attempt: int, deadline: float) -> None:
         if not isinstance(error, Retryable):
             raise error
         after = backoff(attempt) if error.after is None else error.after
@@ -242,7 +242,8 @@ def retry_after(response: Response, attempt: int) -> float:
 
 
 def backoff(attempt: int) -> float:
-    return min(30.0, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
+    """Seconds to pause after the n-th failure: growing, jittered, half a minute at most."""
+    return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
 
 
 def _read(raw: requests.Response) -> bytes:

@@ -14,6 +14,8 @@ class Link(models.Model):
     `delivered`: property → fingerprint of the canonical value the vendor confirmed (or that a write mode settled).
     `associations`: object type → remote ids that we associated. `revision` counts every change of the row.
     `source_hash`: PostgreSQL's hash of the source row as it was when everything about it was settled.
+    `uncertain_at`: when a write ended without an answer; null while it is on its way, or when its worker died.
+    `last_run_id`: the last run that counted the record.
     """
 
     class State(models.TextChoices):
@@ -63,7 +65,10 @@ class Link(models.Model):
 
 
 class Entry(models.Model):
-    """One attempt and its answer; append-only. `sent`: property → value as it left. No foreign keys, so that old ones go cheaply."""
+    """One attempt and its answer; append-only. `sent`: property → value as it left.
+
+    No foreign keys, so that old ones go cheaply.
+    """
 
     id = models.BigAutoField(primary_key=True)
     link_id = models.BigIntegerField()

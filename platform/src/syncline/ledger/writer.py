@@ -12,11 +12,13 @@ import orjson
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from syncline.contract import SynclineError
+from syncline.contract import Status, SynclineError
 
 from .records import Fence, Mark, Outcome, Problem, Scope
 
 COUNTERS = ("read", "created", "updated", "adopted", "unchanged", "ambiguous", "rejected", "excluded", "gone", "waiting", "calls")
+
+SETTLED = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.REJECTED})
 
 
 class FenceLost(SynclineError):
@@ -26,12 +28,12 @@ class FenceLost(SynclineError):
 _MARK = """
 INSERT INTO syncline_link AS l
     (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at)
-SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, now()
+SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL
 FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS m (key, remote_id, revision, op)
 ORDER BY m.key
 ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
-    state = 'uncertain', remote_id = coalesce(excluded.remote_id, l.remote_id), revision = excluded.revision,
-    uncertain_op = excluded.uncertain_op, uncertain_at = excluded.uncertain_at, source_hash = NULL
+    state = 'uncertain', remote_id = excluded.remote_id, revision = excluded.revision,
+    uncertain_op = excluded.uncertain_op, uncertain_at = NULL, source_hash = NULL
 WHERE l.revision = excluded.revision - 1
 RETURNING l.local_key
 """
@@ -39,22 +41,22 @@ RETURNING l.local_key
 _RECORD = """
 WITH o AS (
     SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-                         %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS t (key, revision, state, remote_id, delivered, associations, source_hash, refused, code, reason, op, status, sent, doubt)
+                         %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[])
+    AS t (key, revision, state, remote_id, delivered, associations, source_hash, refused, code, reason, op, status, sent, doubt,
+          counted)
 ), stored AS (
     INSERT INTO syncline_link AS l
         (connection_id, object_type, dataset, local_key, remote_id, state, revision, delivered, associations, source_hash,
          refused_digest, code, reason, uncertain_op, uncertain_at, last_run_id, delivered_at, checked_at)
     SELECT %s, %s, %s, key, remote_id, state, revision + 1, delivered::jsonb, associations::jsonb, source_hash,
-           refused, code, reason, doubt, CASE WHEN doubt <> '' THEN now() END, %s,
+           refused, code, reason, doubt, CASE WHEN doubt <> '' THEN now() END, CASE WHEN counted THEN %s END,
            CASE WHEN status IN ('created', 'updated', 'unchanged') THEN now() END, now()
     FROM o ORDER BY key
     ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
         remote_id = excluded.remote_id, state = excluded.state, revision = excluded.revision, delivered = excluded.delivered,
         associations = excluded.associations, source_hash = excluded.source_hash, refused_digest = excluded.refused_digest,
         code = excluded.code, reason = excluded.reason, uncertain_op = excluded.uncertain_op,
-        uncertain_at = CASE WHEN excluded.uncertain_op <> '' THEN coalesce(l.uncertain_at, excluded.uncertain_at) END,
-        last_run_id = excluded.last_run_id,
+        uncertain_at = excluded.uncertain_at, last_run_id = coalesce(excluded.last_run_id, l.last_run_id),
         delivered_at = coalesce(excluded.delivered_at, l.delivered_at), checked_at = excluded.checked_at
     WHERE l.revision = excluded.revision - 1
     RETURNING l.id, l.local_key
@@ -108,6 +110,16 @@ def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
         return frozenset(row[0] for row in cursor.fetchall())
 
 
+def date_doubts(scope: Scope) -> None:
+    """Doubts that nobody dated are those of a worker that died: from now on, what it sent has surely left."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE syncline_link SET uncertain_at = now() WHERE connection_id = %s AND object_type = %s AND dataset = %s"
+            " AND state = 'uncertain' AND uncertain_at IS NULL",
+            [scope.connection_id, scope.object_type, scope.dataset],
+        )
+
+
 def record(
     scope: Scope, fence: Fence, outcomes: Sequence[Outcome], *, counts: Counter[str] | None = None, calls: int = 0
 ) -> frozenset[str]:
@@ -123,18 +135,20 @@ def record(
         total = Counter(o.counter for o in kept if o.counter) + Counter(counts or {})
         total["waiting"] += sum(o.waiting for o in kept)
         total["calls"] += calls
-        advance(cursor, fence, total)
+        advance(cursor, fence, total, progress=any(o.counter or o.status in SETTLED for o in kept))
     return stored
 
 
-def advance(cursor: CursorWrapper, fence: Fence, counts: Counter[str], position: str | None = None) -> None:
-    """Adds to the part's counters and moves its cursor, under the fence."""
+def advance(
+    cursor: CursorWrapper, fence: Fence, counts: Counter[str], position: str | None = None, *, progress: bool = True
+) -> None:
+    """Adds to the part's counters and moves its cursor, under the fence. Without `progress` its attempt stays spent."""
     sets = [f"{name} = {name} + %s" for name in COUNTERS if counts[name]]
     values: list[Any] = [counts[name] for name in COUNTERS if counts[name]]
     if position is not None:
         sets.append("cursor = %s")
         values.append(position)
-    sets.append("attempt = 0")
+    sets.append("attempt = 0" if progress else "attempt = attempt")
     cursor.execute(
         f"UPDATE syncline_runpart SET {', '.join(sets)} WHERE id = %s AND fence = %s AND state = 'leased'",  # noqa: S608
         [*values, fence.part_id, fence.fence],
@@ -170,6 +184,7 @@ def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence
             [o.status.value if o.status else "" for o in outcomes],
             [dumps(o.sent) for o in outcomes],
             [o.uncertain_op for o in outcomes],
+            [bool(o.counter) for o in outcomes],
             scope.connection_id,
             scope.object_type,
             scope.dataset,

@@ -1,6 +1,7 @@
 """Claiming parts of runs: one conditional UPDATE, a lease that is renewed, a fence that is raised by each claim.
 
-Times are PostgreSQL's. A claim whose worker died runs out after LEASE seconds and is taken over by anyone.
+Times are PostgreSQL's. A claim whose worker died runs out after SYNCLINE_LEASE_SECONDS and is taken over by anyone. It is
+renewed in a sixth of that time, and a call may take two thirds of it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
 from syncline.ledger.records import Fence
@@ -22,8 +24,6 @@ from syncline.ledger.writer import FenceLost, dumps
 from . import crash
 from .models import RunPart
 
-LEASE = 30.0
-HEARTBEAT = 5.0
 MAX_ATTEMPTS = 8
 
 log = logging.getLogger("syncline.runs")
@@ -55,6 +55,15 @@ class Claim:
     fence: Fence
 
 
+def lease_seconds() -> float:
+    return float(getattr(settings, "SYNCLINE_LEASE_SECONDS", 30.0))
+
+
+def call_timeout() -> tuple[float, float]:
+    """Seconds to connect and to read: together well under the lease."""
+    return lease_seconds() / 6, lease_seconds() / 2
+
+
 def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
 
@@ -62,7 +71,7 @@ def owner_name() -> str:
 def claim(owner: str, run_id: int | None = None) -> Claim | None:
     """Takes the next claimable part, or None. Never two workers the same one."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [owner, LEASE, MAX_ATTEMPTS, run_id, run_id])
+        cursor.execute(_CLAIM, [owner, lease_seconds(), MAX_ATTEMPTS, run_id, run_id])
         row = cursor.fetchone()
     if row is None:
         return None
@@ -79,7 +88,7 @@ def bury() -> list[int]:
 
 
 def renew(fence: Fence) -> bool:
-    return _update(fence, "lease_until = now() + make_interval(secs => %s)", LEASE)
+    return _update(fence, "lease_until = now() + make_interval(secs => %s)", lease_seconds())
 
 
 def release(fence: Fence, *, after: float = 0.0, error: str = "", spent: bool = False) -> bool:
@@ -112,7 +121,7 @@ class Lease:
 
     def __init__(self, fence: Fence) -> None:
         self._fence, self._stop, self._lost = fence, threading.Event(), threading.Event()
-        self._until = time.monotonic() + LEASE
+        self._until = time.monotonic() + lease_seconds()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{fence.part_id}", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -132,7 +141,7 @@ class Lease:
 
     def _beat(self) -> None:
         try:
-            while not self._stop.wait(HEARTBEAT):
+            while not self._stop.wait(lease_seconds() / 6):
                 self._renew()
         finally:
             connections.close_all()
@@ -148,7 +157,7 @@ class Lease:
             connections.close_all()
             return
         if alive:
-            self._until = started + LEASE
+            self._until = started + lease_seconds()
         else:
             self._lost.set()
 

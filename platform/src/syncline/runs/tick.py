@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -64,8 +64,18 @@ def _due() -> list[int]:
     now = timezone.now()
     fresh = Sync.objects.filter(enabled=True, next_due_at__isnull=True).exclude(cron="")
     for sync in fresh:
-        Sync.objects.filter(pk=sync.pk, next_due_at__isnull=True).update(next_due_at=next_due(sync.cron, now))
+        if due := _next_due(sync, now):
+            Sync.objects.filter(pk=sync.pk, next_due_at__isnull=True).update(next_due_at=due)
     return list(Sync.objects.filter(enabled=True, next_due_at__lte=now).exclude(cron="").values_list("pk", flat=True))
+
+
+def _next_due(sync: Sync, after: dt.datetime) -> dt.datetime | None:
+    """None when its schedule cannot be read; the others go on."""
+    try:
+        return next_due(sync.cron, after)
+    except CroniterError:
+        log.warning("The sync %s has the schedule %r, which cannot be read. Correct it, e.g. 0 3 * * *.", sync.pk, sync.cron)
+        return None
 
 
 def _start_one(sync_id: int) -> int:
@@ -78,7 +88,7 @@ def _start_one(sync_id: int) -> int:
         )
         if sync is None:
             return 0
-        Sync.objects.filter(pk=sync_id).update(next_due_at=next_due(sync.cron, timezone.now()))
+        Sync.objects.filter(pk=sync_id).update(next_due_at=_next_due(sync, timezone.now()))
     try:
         start_run(sync, trigger="schedule")
     except AlreadyRunning:

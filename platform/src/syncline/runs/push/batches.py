@@ -10,10 +10,13 @@ from .work import Work, associations
 
 
 class Batches:
-    """A batch is ready when the next record would not fit; `rest` gives what is left over."""
+    """A batch is ready when the next record would not fit; `rest` gives what is left over.
 
-    def __init__(self, object_type: ObjectType) -> None:
-        self._object_type = object_type
+    `share`: only this part of what the vendor takes, so that a batch which nobody answers for gets smaller round by round.
+    """
+
+    def __init__(self, object_type: ObjectType, share: float = 1.0) -> None:
+        self._object_type, self._share = object_type, share
         self._open: dict[Op, list[Work]] = {}
         self._weight: dict[Op, int] = {}
 
@@ -46,4 +49,4 @@ class Batches:
         size = self._object_type.batch_sizes.get(op)
         if not size:
             raise ConfigError(f"{self._object_type.title} cannot be written by {op.value}. Choose another object or mode.")
-        return size
+        return max(1, int(size * self._share))

@@ -16,10 +16,19 @@ from .reader import LinkState, Row
 from .work import Deferred, Policy, References, Verdict, Work, associations, final_state, waiting_problem
 
 State = Link.State
+UNTRACEABLE = (
+    "It was sent once without an answer, and nothing can tell whether it arrived."
+    " Look for it in the account; link it by hand, or ask to send it again."
+)
 
 
 def classify(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match = CREATE) -> Verdict:
     """`match` counts only for rows that are not linked."""
+    verdict = _verdict(policy, row, mapped, references, match)
+    return replace(verdict, counted=bool(row.link and row.link.seen)) if isinstance(verdict, Work) else verdict
+
+
+def _verdict(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Verdict:
     if mapped.problems:
         return _invalid(row, mapped)
     if not mapped.included:
@@ -31,14 +40,15 @@ def classify(policy: Policy, row: Row, mapped: Mapped, references: References, m
 
 
 def note(row: Row, state: Link.State, counter: str, problem: Problem | None = None) -> Outcome:
-    """The row's state without a call; what was delivered stays."""
+    """The row's state without a call; what was delivered stays, unless a write without an answer may have changed it."""
     link = row.link
+    doubt = bool(link and link.state == State.UNCERTAIN)
     return Outcome(
         row.key,
         link.revision if link else 0,
         state,
         remote_id=link.remote_id if link else None,
-        delivered=link.delivered if link else {},
+        delivered=link.delivered if link and not doubt else {},
         associations=link.associations if link else {},
         source_hash=row.hash,
         refused_digest=link.refused_digest if link else "",
@@ -56,13 +66,8 @@ def _invalid(row: Row, mapped: Mapped) -> Outcome:
 
 
 def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
-    if link.state == State.GONE:
-        return _gone(policy, row, link, mapped, references)
-    if link.state == State.MERGED:
-        problem = Problem(
-            "merged", f"Remote record {link.remote_id} was merged into another record's; decide which record it is."
-        )
-        return note(row, State.MERGED, "gone", problem)
+    if link.state in (State.GONE, State.MERGED):
+        return _lost_before(policy, row, link, mapped, references)
     doubt = link.state == State.UNCERTAIN
     if policy.mode == "create" and not doubt:
         return note(row, final_state(references), "unchanged", waiting_problem(references))
@@ -73,12 +78,15 @@ def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, reference
     work = Work(
         row, mapped, Op.UPDATE, link.revision, link.remote_id, write, references, delivered, link.associations, again=doubt
     )
-    if write.properties or write.needs_remote:
-        return work
-    if associations(references, link.associations):
-        return replace(work, op=Op.ASSOCIATE, counter="updated")
-    settled = note(row, final_state(references), "unchanged", waiting_problem(references))
-    return replace(settled, delivered=write.settled)
+    return work if write.properties or write.needs_remote else _nothing_to_write(work, link)
+
+
+def _nothing_to_write(work: Work, link: LinkState) -> Verdict:
+    if associations(work.references, link.associations):
+        # a record that this run stored before it was interrupted has been counted already
+        return replace(work, op=Op.ASSOCIATE, counter="" if link.seen else "updated")
+    settled = note(work.row, final_state(work.references), "unchanged", waiting_problem(work.references))
+    return replace(settled, delivered=work.write.settled)
 
 
 def refused_before(policy: Policy, row: Row, now: str) -> bool:
@@ -94,7 +102,10 @@ def _still_refused(row: Row) -> Outcome:
     return note(row, State.REJECTED, "rejected", Problem(code, reason, group=code))
 
 
-def _gone(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+def _lost_before(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+    if link.state == State.MERGED:
+        reason = f"Remote record {link.remote_id} was merged into another record's; decide which record it is."
+        return note(row, State.MERGED, "gone", Problem("merged", reason))
     if policy.gone_policy == "recreate":
         return _creation(policy, row, mapped, references)
     problem = Problem("gone", f"Remote record {link.remote_id} was deleted. Its sync says to leave it so.")
@@ -108,7 +119,8 @@ def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, 
         return note(row, State.AMBIGUOUS, "ambiguous", Problem(match.code, match.reason, group=match.code))
     if match.remote_id is None:
         return _creation(policy, row, mapped, references)
-    if policy.mode == "create":
+    ours = bool(row.link and row.link.state == State.UNCERTAIN)  # it may well be what we sent
+    if policy.mode == "create" and not ours:
         return note(row, State.EXCLUDED, "excluded", Problem("exists", f"It exists already as {match.remote_id}."))
     return adoption(policy, row, mapped, references, match)
 
@@ -132,8 +144,7 @@ def _creation(policy: Policy, row: Row, mapped: Mapped, references: References) 
         if wait > 0:
             return Deferred(row.key, wait)
         if not policy.rule.steps:
-            reason = "It was sent once without an answer, and nothing can tell whether it arrived. Link it by hand or ask to send it again."
-            return note(row, State.AMBIGUOUS, "ambiguous", Problem("unknown", reason))
+            return note(row, State.AMBIGUOUS, "ambiguous", Problem("unknown", UNTRACEABLE))
     write = plan_write(policy.mapping, mapped, None, creating=True, remote=None)
     if refused_before(policy, row, digest(write.settled)):
         return _still_refused(row)

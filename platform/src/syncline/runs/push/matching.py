@@ -114,9 +114,10 @@ def _contradiction(rule: MatchRule, number: int, mine: Mapping[int, StepFinding]
         for hit in hits:
             theirs = hit.values.get(step.property, frozenset())
             if theirs and ours.value not in theirs:
+                same, other = rule.steps[number].property, step.property
                 return Match(
                     code="contradiction",
-                    reason=f"Remote record {hit.remote_id} has the same {rule.steps[number].property}, but another {step.property}"
+                    reason=f"Remote record {hit.remote_id} has the same {same}, but another {other}"
                     f" ({', '.join(sorted(theirs)[:3])}, ours {ours.value!r}). Decide which one it is and link it by hand.",
                 )
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ RECHECK = "1 day"
 class LinkState:
     """A link as it was read together with its row.
 
-    `stale`: last looked at more than a day ago. `seen`: this run has already stored an outcome for it.
+    `stale`: last looked at more than a day ago. `seen`: this run has already counted it.
     """
 
     remote_id: str | None
@@ -107,8 +107,8 @@ WITH src AS MATERIALIZED (
     SELECT s.*, hash_record_extended(s, %s) AS hash_ FROM ({query}) AS s ({columns})
 ), joined AS MATERIALIZED (
     SELECT src.*, l.id AS link_id_, l.remote_id AS remote_id_, l.state AS state_, l.revision AS revision_,
-           l.delivered AS delivered_, l.associations AS associations_, l.source_hash AS source_hash_, l.refused_digest AS refused_,
-           l.uncertain_op AS doubt_, extract(epoch FROM now() - l.uncertain_at)::float AS seconds_,
+           l.delivered AS delivered_, l.associations AS associations_, l.source_hash AS source_hash_,
+           l.refused_digest AS refused_, l.uncertain_op AS doubt_, extract(epoch FROM now() - l.uncertain_at)::float AS seconds_,
            l.last_run_id IS DISTINCT FROM %s AS old_, l.code AS code_, l.reason AS reason_, {busy} AS busy_,
            coalesce(l.checked_at < now() - interval '{recheck}', false) AS stale_
     FROM src LEFT JOIN LATERAL ({link}) l ON true
@@ -132,13 +132,12 @@ def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUN
         after = chunk.last
 
 
-def chosen(source: Source, keys: Sequence[str], size: int = CHUNK) -> Iterator[Chunk]:
-    """The rows with these keys, as far as they (still) exist."""
-    for start in range(0, len(keys), size):
+def chosen(source: Source, keys: Sequence[str], size: int = CHUNK, *, skip: int = 0) -> Iterator[Chunk]:
+    """The rows with these keys, as far as they (still) exist; `last` is how many of the keys were read, to be skipped then."""
+    for start in range(skip, len(keys), size):
         some = list(keys[start : start + size])
         chunk = _read(source, source.queryset().filter(**{f"{source.dataset.key_field}__in": some}).order_by())
-        if chunk.last is not None:
-            yield chunk
+        yield replace(chunk, last=str(start + len(some)))
 
 
 def _range(source: Source, after: str, until: str, size: int) -> Any:

@@ -29,6 +29,17 @@ class Answer:
 
 def outcome(policy: Policy, work: Work, result: PushResult, survivor: tuple[str, str] | None, existing_owner: str) -> Answer:
     """`survivor`: (id that answers for a lost one, its owner); `existing_owner`: who a conflicting record is linked to."""
+    answer = _answer(policy, work, result, survivor, existing_owner)
+    counted = work.counted or bool(answer.outcome.counter)
+    link = work.row.link
+    known = bool(link and link.seen and link.state == State.WAITING)
+    stored = replace(
+        answer.outcome, counter="" if work.counted else answer.outcome.counter, waiting=answer.outcome.waiting and not known
+    )
+    return replace(answer, outcome=stored, follow_up=answer.follow_up and replace(answer.follow_up, counted=counted))
+
+
+def _answer(policy: Policy, work: Work, result: PushResult, survivor: tuple[str, str] | None, existing_owner: str) -> Answer:
     if result.status in (Status.CREATED, Status.UPDATED, Status.UNCHANGED):
         return _delivered(policy, work, result)
     if result.status is Status.REJECTED:
@@ -125,10 +136,9 @@ def _identities(policy: Policy, work: Work) -> tuple[tuple[str, str], ...]:
 
 def _refused(work: Work, error: RecordError) -> Outcome:
     problem = Problem(error.code.value, error.message, error.property or "", group=f"{error.vendor_code}:{error.property}")
-    kept = work.row.link.remote_id if work.row.link else None
     return replace(
         _base(work, State.REJECTED),
-        remote_id=work.remote_id if work.op is Op.ASSOCIATE else kept,
+        remote_id=None if work.adopting else work.remote_id,
         source_hash=work.row.hash,
         refused_digest=digest(work.write.settled),
         problem=problem,
@@ -141,7 +151,7 @@ def _refused(work: Work, error: RecordError) -> Outcome:
 
 def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answer:
     if survivor is None:
-        return _GONE[policy.gone_policy](policy, work)
+        return _GONE["leave" if policy.mode == "update" else policy.gone_policy](policy, work)
     remote_id, owner = survivor
     attempt = replace(_base(work, State.PENDING), op=work.op, status=Status.REJECTED, sent=_sent(work))
     if owner and remote_id != work.remote_id:
@@ -219,6 +229,9 @@ def _conflict(policy: Policy, work: Work, error: RecordError, owner: str) -> Ans
         reason = f"{error.message} That record is linked to our record {owner}. Correct one of the two."
         problem = Problem("linked_to_other", reason, error.property or "", group="linked_to_other")
         return Answer(replace(attempt, state=State.AMBIGUOUS, source_hash=work.row.hash, problem=problem, counter="ambiguous"))
+    if policy.mode == "create" and not work.again:
+        problem = Problem("exists", f"It exists already as {error.existing_id}.")
+        return Answer(replace(attempt, state=State.EXCLUDED, source_hash=work.row.hash, problem=problem, counter="excluded"))
     write = plan_write(policy.mapping, work.mapped, None, creating=False, remote=None)
     adopted = replace(
         work, op=Op.UPDATE, revision=work.revision + 1, remote_id=error.existing_id, write=write, delivered=None, adopting=True

@@ -62,7 +62,7 @@ class Sender:
             return sent
         results: dict[str, PushResult] = {}
         failure = self._push_guarded(marked, results)
-        crash.point("call.after")
+        crash.point("associate.after" if batch[0].op is Op.ASSOCIATE else "call.after")
         self._store([w for w in marked if w.key in results], results, sent)
         if failure:
             raise failure
@@ -135,11 +135,11 @@ class Sender:
         clashes: list[Outcome] = []
         for work in batch:
             owner = taken.get(work.remote_id or "")
-            if owner and owner != f"{self.scope.dataset} {work.key}":
+            if owner and owner != self._me(work.key):
                 clashes.append(_clash(work, owner))
             else:
                 if work.remote_id:
-                    taken[work.remote_id] = f"{self.scope.dataset} {work.key}"
+                    taken[work.remote_id] = self._me(work.key)
                 kept.append(work)
         if not clashes:
             raise ConnectorFault("A remote record is claimed twice, but no other link to it was found.")
@@ -170,9 +170,10 @@ class Sender:
 
     def _call(self, batch: Sequence[Work]) -> Sequence[PushResult]:
         changes = [self._change(w) for w in batch]
-        for pause in (*PAUSES, None):
+        for number, pause in enumerate((*PAUSES, None)):
             try:
-                return self.connector.call.push(session=self.session, object_type=self.policy.object_type, changes=changes)
+                told = self.connector.call.push(session=self.session, object_type=self.policy.object_type, changes=changes)
+                return _repeated(told) if number and batch[0].op is Op.UPSERT else told
             except OutcomeUnknown:
                 if pause is None or batch[0].op not in RESENDABLE:
                     return [PushResult(w.key, Status.UNKNOWN) for w in batch]
@@ -199,9 +200,12 @@ class Sender:
         outcomes: list[Outcome] = []
         lost = [w for w in batch if _code(results[w.key]) is Code.NOT_FOUND and w.remote_id]
         survivors = self._survivors(lost)
+        existing = {e.existing_id for r in results.values() if (e := r.error) and e.existing_id}
+        owner = owners(self.scope, sorted(existing)) if existing else {}
         for work in batch:
             result = results[work.key]
-            verdict = outcome(self.policy, work, result, survivors.get(work.key), self._owner_of(result))
+            there = result.error.existing_id if result.error else None
+            verdict = outcome(self.policy, work, result, survivors.get(work.key), owner.get(there or "", ""))
             outcomes.append(verdict.outcome)
             sent.follow_ups += [verdict.follow_up] if verdict.follow_up else []
             sent.deferred += [verdict.deferred] if verdict.deferred else []
@@ -218,11 +222,15 @@ class Sender:
             properties=[],
         )
         owner = owners(self.scope, [r.id for r in found.values()])
-        return {w.key: (r.id, owner.get(r.id, "")) for w in lost if (r := found.get(w.remote_id or ""))}
+        survivors: dict[str, tuple[str, str]] = {}
+        for work in lost:
+            if record := found.get(work.remote_id or ""):
+                survivors[work.key] = (record.id, owner.get(record.id, ""))
+                owner.setdefault(record.id, self._me(work.key))  # two of the batch may have been merged into one
+        return survivors
 
-    def _owner_of(self, result: PushResult) -> str:
-        existing = result.error.existing_id if result.error else None
-        return owners(self.scope, [existing]).get(existing, "") if existing else ""
+    def _me(self, key: str) -> str:
+        return f"{self.scope.dataset} {key}"
 
     def _record(self, outcomes: list[Outcome], sent: Sent) -> None:
         if not outcomes:
@@ -231,22 +239,31 @@ class Sender:
         try:
             stored = writer.record(self.scope, self.fence, outcomes)
         except IntegrityError:
-            outcomes = self._untangled(outcomes)
+            tangled, outcomes = outcomes, self._untangled(outcomes)
             stored = writer.record(self.scope, self.fence, outcomes)
+            settled = {new.local_key for old, new in zip(tangled, outcomes, strict=True) if old is not new}
+            sent.drop(settled)
         crash.point("record.after")
-        sent.deferred += [Deferred(o.local_key, 0.0) for o in outcomes if o.local_key not in stored]
+        changed = {o.local_key for o in outcomes} - stored
+        sent.drop(changed)
+        sent.deferred += [Deferred(key, 0.0) for key in sorted(changed)]
 
     def _untangled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """A remote id that the vendor gave to two of our records can be linked to one only."""
         taken = owners(self.scope, [o.remote_id for o in outcomes if o.remote_id])
         result: list[Outcome] = []
         for one in outcomes:
-            me = f"{self.scope.dataset} {one.local_key}"
+            me = self._me(one.local_key)
             owner = taken.get(one.remote_id or "", me)
             if one.remote_id and owner == me:
                 taken[one.remote_id] = me
             result.append(one if owner == me else _doubled(one, owner))
         return result
+
+
+def _repeated(told: Sequence[PushResult]) -> list[PushResult]:
+    """What a repeated upsert finds there is what the first one made."""
+    return [replace(r, status=Status.CREATED) if r.status is Status.UPDATED else r for r in told]
 
 
 def _code(result: PushResult) -> Code | None:
@@ -271,7 +288,7 @@ def _clash(work: Work, owner: str) -> Outcome:
             f"Remote record {work.remote_id} is linked to our record {owner} already. Correct one of the two, or move the link.",
             group="linked_to_other",
         ),
-        counter="ambiguous",
+        counter="" if work.counted else "ambiguous",
     )
 
 
@@ -282,5 +299,11 @@ def _doubled(one: Outcome, owner: str) -> Outcome:
         group="linked_to_other",
     )
     return replace(
-        one, state=Link.State.AMBIGUOUS, remote_id=None, delivered={}, problem=problem, counter="ambiguous", identities=()
+        one,
+        state=Link.State.AMBIGUOUS,
+        remote_id=None,
+        delivered={},
+        problem=problem,
+        counter="ambiguous" if one.counter else "",
+        identities=(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from syncline.contract import Association, MatchRule, ObjectType, Op
@@ -42,7 +42,7 @@ class References:
 class Work:
     """A record that needs a call. `revision`: of its link as last known; `delivered` None: not known for sure.
 
-    `again`: an earlier attempt may have been carried out already.
+    `again`: an earlier attempt may have been carried out already. `counted`: this run has counted the record already.
     """
 
     row: Row
@@ -57,6 +57,7 @@ class Work:
     adopting: bool = False
     keyed: bool = True
     again: bool = False
+    counted: bool = False
     counter: str = ""
 
     @property
@@ -81,6 +82,11 @@ class Sent:
 
     follow_ups: list[Work] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Nothing more is done for these in this batch: their links say otherwise by now."""
+        self.follow_ups = [w for w in self.follow_ups if w.key not in keys]
+        self.deferred = [d for d in self.deferred if d.key not in keys]
 
 
 def associations(references: References, have: Mapping[str, list[str]]) -> tuple[Association, ...]:
