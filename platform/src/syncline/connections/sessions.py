@@ -10,6 +10,7 @@ from typing import Any
 from django.views.decorators.debug import sensitive_variables
 
 from syncline.contract import Auth, AuthError, AuthMethod, Budget, ConfigError, HeaderAuth, Http, Session, UnsupportedFeature
+from syncline.contract.http import CONNECT_TIMEOUT, READ_TIMEOUT
 from syncline.registry import Connector
 
 from . import access, effective, schema
@@ -39,18 +40,21 @@ def open_session(
     patience: float = 60.0,
     pool_size: int = 16,
     budget: Budget | None = None,
+    timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
 ) -> Session:
     """A session for a run or a page. Asks nobody; the first request does.
 
     ConfigError: connector missing, settings wrong, owner inactive. AuthError: not connected, or to be reconnected.
-    Both are noted in the connection's state. `gate`, `patience`, `pool_size`, `budget`: see Http.
+    Both are noted in the connection's state. `gate`, `patience`, `pool_size`, `budget`, `timeout`: see Http.
     """
     if reason := access.parked_reason(connection):
         raise ConfigError(reason)
     ready = prepare(connection)
     if connection.state == ConnectionState.RECONNECT:
         raise AuthError(connection.state_reason)
-    return session_with(ready, stored_auth(ready), gate=gate, patience=patience, pool_size=pool_size, budget=budget)
+    return session_with(
+        ready, stored_auth(ready), gate=gate, patience=patience, pool_size=pool_size, budget=budget, timeout=timeout
+    )
 
 
 def prepare(connection: Connection, method: str = "") -> Prepared:
@@ -82,11 +86,19 @@ def session_with(
     patience: float = 60.0,
     pool_size: int = 16,
     budget: Budget | None = None,
+    timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
 ) -> Session:
     connection, info = ready.connection, ready.connector.info
     log = RedactingLogger(f"syncline.connector.{info.key}", lambda: _secrets_of(connection, auth))
     http = Http(
-        hosts=effective.hosts_of(info), auth=auth, budget=budget, log=log, gate=gate, patience=patience, pool_size=pool_size
+        hosts=effective.hosts_of(info),
+        auth=auth,
+        budget=budget,
+        log=log,
+        gate=gate,
+        patience=patience,
+        pool_size=pool_size,
+        timeout=timeout,
     )
     return Session(ready.settings, http, Installation.current_id(), log, connection.account_id)
 

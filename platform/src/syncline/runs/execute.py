@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -30,7 +31,7 @@ from .push import reader
 from .push.pipeline import Pipeline
 from .push.prepare import Identifying
 from .push.sender import Sender
-from .push.work import Policy
+from .push.work import Deferred, Policy
 
 log = logging.getLogger("syncline.runs")
 MAX_ROUNDS = 5
@@ -61,7 +62,7 @@ class Job:
         self.connector = connector(sync.connection.connector)
         self.object_type = catalog.object_type(sync.connection, sync.object_type)
         self.mapping = compiled(self.run.version)
-        self.session = open_session(sync.connection, gate=lease.gate)
+        self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
         self.scope = Scope(sync.connection_id, sync.object_type, sync.dataset)
         self.force = self.run.kind == Run.Kind.RETRY
         self.source = reader.Source(
@@ -100,16 +101,17 @@ class Job:
 
     def _push(self) -> None:
         chosen = self.part.kind == RunPart.Kind.KEYS
+        writer.date_doubts(self.scope)
         if chosen and self._any_unlinked():
+            preparation.restage(self._identifying(), self.part.keys)
             preparation.refresh_index(self._identifying(), lambda: self.lease.gate(0.0))
-        pipeline = self._pipeline(moves_cursor=not chosen)
+        pipeline = self._pipeline()
         chunks = (
-            reader.chosen(self.source, self.part.keys)
+            reader.chosen(self.source, self.part.keys, skip=int(self.part.cursor or 0))
             if chosen
             else reader.chunks(self.source, after=self.part.cursor or self.part.after_key, until=self.part.until_key)
         )
         complete = pipeline.run(chunks)
-        self._defer(pipeline)
         crash.point("finish.before")
         if complete:
             claims.finish(self.claim.fence)
@@ -127,7 +129,7 @@ class Job:
         ).count()
         return linked < len(set(self.part.keys))
 
-    def _pipeline(self, *, moves_cursor: bool) -> Pipeline:
+    def _pipeline(self) -> Pipeline:
         policy = Policy(
             mapping=self.mapping,
             rule=self.mapping.content.match,
@@ -136,6 +138,7 @@ class Job:
             gone_policy=self.sync.gone_policy,
             key_prefix=f"{self.session.installation}:{self.sync.dataset}:",
             force=self.force,
+            share=0.25**self.part.round,
         )
         sender = Sender(self.connector, self.session, policy, self.scope, self.claim.fence)
         return Pipeline(
@@ -146,13 +149,14 @@ class Job:
             dataset=self.source.dataset,
             threads=settings.SYNCLINE_PUSH_THREADS,
             deadline=self.deadline,
-            moves_cursor=moves_cursor,
+            put_off=self._put_off,
+            counts_read=not self.part.round,
         )
 
-    def _defer(self, pipeline: Pipeline) -> None:
+    def _put_off(self, deferred: Sequence[Deferred]) -> None:
         """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""
-        waiting = {d.key: d.after for d in pipeline.deferred}
-        if waiting and self.part.round < MAX_ROUNDS:
+        waiting = {d.key: d.after for d in deferred}
+        if self.part.round < MAX_ROUNDS:
             claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from django.db import connection
 
@@ -47,10 +48,22 @@ WHERE connection_id = %s AND object_type = %s AND dataset = %s AND local_key = A
 """
 
 
-def matches(scope: Scope, run_id: int, rule: MatchRule, unique_values: Mapping[str, str]) -> dict[str, Match]:
-    """What to do with each unlinked record; `unique_values`: local key → value of our own unique property."""
-    if not unique_values:
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """A record to be matched: the value of our own unique property, and its values by step as they are now."""
+
+    unique_value: str
+    values: frozenset[tuple[int, str]]
+
+
+def matches(scope: Scope, run_id: int, rule: MatchRule, records: Mapping[str, Unlinked]) -> dict[str, Match]:
+    """What to do with each unlinked record, by local key.
+
+    One is left out when its values are not those that were looked up: it is new, or was changed, since then.
+    """
+    if not records:
         return {}
+    unique_values = {key: record.unique_value for key, record in records.items()}
     own = _own(scope, unique_values)
     found = _findings(scope, run_id, rule, list(unique_values))
     ids = {r for ids in own.values() for r in ids} | {r for rows in found.values() for row in rows for r in row[3]}
@@ -67,6 +80,7 @@ def matches(scope: Scope, run_id: int, rule: MatchRule, unique_values: Mapping[s
             unique,
         )
         for key, unique in unique_values.items()
+        if records[key].values == {(step, value) for step, value, _, _ in found.get(key, ())}
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -21,6 +21,7 @@ from . import lookup
 from .batches import Batches
 from .classify import classify
 from .matching import CREATE
+from .prepare import WIDEST
 from .reader import Chunk, Row
 from .sender import Sender
 from .work import Deferred, Policy, References, Sent, Work
@@ -46,7 +47,10 @@ class _Open:
 
 @dataclass
 class Pipeline:
-    """One part, one process. Not thread-safe itself: only `Sender.send` runs in the pool's threads."""
+    """One part, one process. Not thread-safe itself: only `Sender.send` runs in the pool's threads.
+
+    `put_off` gets the records to be looked at again later, in the transaction that moves the cursor past them.
+    """
 
     policy: Policy
     scope: Scope
@@ -55,11 +59,12 @@ class Pipeline:
     dataset: Dataset
     threads: int = 4
     deadline: float = float("inf")
-    moves_cursor: bool = True
+    put_off: Callable[[Sequence[Deferred]], None] = lambda _deferred: None
+    counts_read: bool = True
     deferred: list[Deferred] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._batches = Batches(self.policy.object_type)
+        self._batches = Batches(self.policy.object_type, self.policy.share)
         self._chunks: deque[_Open] = deque()
         self._where: dict[str, _Open] = {}
         self._flying: dict[Future[Sent], list[Work]] = {}
@@ -87,7 +92,7 @@ class Pipeline:
         return complete
 
     def _take(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
-        counts = Counter({"read": chunk.read})
+        counts = Counter({"read": chunk.read if self.counts_read else 0})
         for state, number in chunk.quiet.items():
             counts[QUIET.get(state, "")] += number
         counts.pop("", None)
@@ -110,10 +115,17 @@ class Pipeline:
     def _verdicts(self, rows: Sequence[Row]) -> Iterator[Outcome | Work | Deferred]:
         mapped = [(row, self.policy.mapping.map(row.values)) for row in rows]
         references = self._references([m for _, m in mapped])
-        unlinked = {r.key: self.policy.unique_value(r.key) for r, m in mapped if _needs_match(r, m)}
+        unlinked = {r.key: self._unlinked(r) for r, m in mapped if _needs_match(r, m)}
         found = lookup.matches(self.scope, self.fence.run_id, self.policy.rule, unlinked)
         for row, values in mapped:
-            yield classify(self.policy, row, values, references(values), found.get(row.key, CREATE))
+            if row.key in unlinked and row.key not in found:
+                yield Deferred(row.key, 0.0)
+            else:
+                yield classify(self.policy, row, values, references(values), found.get(row.key, CREATE))
+
+    def _unlinked(self, row: Row) -> lookup.Unlinked:
+        values = self.policy.mapping.match_values(row.values)
+        return lookup.Unlinked(self.policy.unique_value(row.key), frozenset((step, value[:WIDEST]) for step, value in values))
 
     def _references(self, mapped: Sequence[Mapped]) -> _Resolver:
         wanted: dict[str, set[str]] = {}
@@ -157,8 +169,8 @@ class Pipeline:
             done, _ = wait(self._flying, timeout=None if block or everything else 0, return_when=FIRST_COMPLETED)
             if not done:
                 return
-            for future in done:
-                batch = self._flying.pop(future)
+            landed = [(self._flying.pop(future), future) for future in done]  # first: what they lead to may come here again
+            for batch, future in landed:
                 self._landed(pool, batch, future.result())
             if not everything:
                 return
@@ -183,7 +195,10 @@ class Pipeline:
         if last is None:
             return
         with transaction.atomic(), connection.cursor() as cursor:
-            writer.advance(cursor, self.fence, counts, last if self.moves_cursor else None)
+            writer.advance(cursor, self.fence, counts, last)
+            if self.deferred:
+                self.put_off(self.deferred)
+        self.deferred = []
         crash.point("cursor.after")
 
 
@@ -212,7 +227,9 @@ def _close_connections(pool: ThreadPoolExecutor, threads: int) -> None:
     together = threading.Barrier(threads)
 
     def close() -> None:
-        connections.close_all()
-        together.wait()
+        try:
+            connections.close_all()
+        finally:
+            together.wait()
 
     wait([pool.submit(close) for _ in range(threads)])

@@ -23,6 +23,9 @@ from .reader import BUSY, CHUNK, LINK_OF, Source
 OWN_KEY = "=key"
 """Index property under which the values of our own unique property stand, whatever it is called remotely."""
 
+WIDEST = 700
+"""Characters of a match value that are compared."""
+
 _NEW = """
 SELECT s.*, {busy} AS busy_ FROM ({query}) AS s ({columns})
 LEFT JOIN LATERAL ({link}) l ON true
@@ -74,12 +77,24 @@ def stage_candidates(work: Identifying, alive: Callable[[], None]) -> int:
         after = last
 
 
+def restage(work: Identifying, keys: Sequence[str]) -> None:
+    """The candidates of these records as their values are now."""
+    queryset = work.source.queryset().filter(**{f"{work.source.dataset.key_field}__in": list(keys)}).order_by()
+    rows = list(work.source.values(queryset))
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM syncline_candidate WHERE run_id = %s AND local_key = ANY(%s)", [work.source.run_id, list(keys)]
+            )
+        _copy_candidates(work.source.run_id, _values(work, rows))
+
+
 def _values(work: Identifying, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[int, str, str]]:
     columns = work.source.columns
     for row in rows:
         values = dict(zip(columns, row, strict=False))
         for step, value in work.mapping.match_values(values):
-            yield step, value[:700], str(row[0])
+            yield step, value[:WIDEST], str(row[0])
 
 
 def _copy_candidates(run_id: int, rows: Iterable[tuple[int, str, str]]) -> None:
@@ -210,7 +225,7 @@ def identities(work: Identifying, record: RemoteRecord) -> Iterator[tuple[str, s
 def step_values(step: MatchStep, record: RemoteRecord) -> set[str]:
     normalise = NORMALISERS[step.normalise]
     raw = [record.properties.get(name) for name in (step.property, *step.also)]
-    return {v for value in raw for piece in _pieces(value) if (v := normalise(piece)[:700])}
+    return {v for value in raw for piece in _pieces(value) if (v := normalise(piece)[:WIDEST])}
 
 
 def _pieces(value: Any) -> Sequence[str]:

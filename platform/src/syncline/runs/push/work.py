@@ -16,7 +16,7 @@ from .reader import Row
 
 @dataclass(frozen=True)
 class Policy:
-    """What does not change during a run."""
+    """What does not change during a run. `share`: see Batches."""
 
     mapping: CompiledMapping
     rule: MatchRule
@@ -25,6 +25,7 @@ class Policy:
     gone_policy: str
     key_prefix: str
     force: bool = False
+    share: float = 1.0
 
     def unique_value(self, local_key: str) -> str:
         return f"{self.key_prefix}{local_key}"
