@@ -100,7 +100,10 @@ class Response:
 
 
 class Http:
-    """One per run and process, used from several threads. `gate` is called before each attempt with the time it may take."""
+    """One per run and process, used from several threads.
+
+    `gate` is called before each attempt with the seconds it may take. `timeout`: seconds to connect, and for the answer.
+    """
 
     def __init__(
         self,
@@ -190,7 +193,7 @@ class Http:
                 allow_redirects=False,
                 stream=True,
             ) as raw:
-                response = Response(raw.status_code, raw.headers, _read(raw), call.method, path)
+                response = Response(raw.status_code, raw.headers, _read(raw, started + sum(self._timeout)), call.method, path)
         except requests.RequestException as error:
             return _transport_error(call, error, path, sent_at)
         self._log.debug("%s %s %s %d ms", call.method, path, response.status, 1000 * (time.monotonic() - started))
@@ -246,10 +249,13 @@ def backoff(attempt: int) -> float:
     return min(30.0, 0.5 * 2.0 ** (attempt - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret
 
 
-def _read(raw: requests.Response) -> bytes:
+def _read(raw: requests.Response, until: float) -> bytes:
+    """The whole body; requests' own time-out is between two bytes, so a dripping answer would last for ever."""
     body = bytearray()
     for piece in raw.iter_content(1 << 16):
         body += piece
+        if time.monotonic() > until:
+            raise requests.ReadTimeout("the answer took too long")
         if len(body) > MAX_BODY:
             raise requests.exceptions.ContentDecodingError("the answer is larger than 64 MiB")
     return bytes(body)

@@ -11,6 +11,9 @@ from syncline.ledger.models import Candidate, ErrorGroup, Link
 from .models import Run, RunPart
 from .outcome import next_step
 
+SUSPENDED = "suspended"
+"""Code of the error groups that name rules which are not carried out."""
+
 _QUIET_GROUPS = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
 SELECT %s, md5('quiet' || state || code), state, code, '', min(reason), '', count(*),
@@ -69,6 +72,7 @@ def _verdict(run: Run) -> tuple[str, str]:
         (run.gone, "deleted or merged remotely"),
         (run.waiting, "waiting for another record"),
         (uncertain, "with unknown outcome"),
+        (ErrorGroup.objects.filter(run_id=run.pk, code=SUSPENDED).count(), "rules suspended"),
     ]
     said = [f"{number} {what}" for number, what in troubles if number]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")

@@ -16,14 +16,15 @@ from syncline.connections.tokens import mark
 from syncline.contract import Retryable, SynclineError
 from syncline.contract.http import backoff
 from syncline.ledger import writer
-from syncline.ledger.models import Link
+from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.records import Scope
 from syncline.registry import connector, dataset
+from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.publish import compiled
 
 from . import claims, crash
 from .claims import Claim, Lease
-from .close import close_run
+from .close import SUSPENDED, close_run
 from .models import Run, RunPart
 from .outcome import consequence
 from .push import prepare as preparation
@@ -90,6 +91,7 @@ class Job:
                 cursor.execute("UPDATE syncline_runpart SET calls = calls + %s WHERE id = %s", [calls, self.part.pk])
 
     def _prepare(self) -> None:
+        ErrorGroup.objects.bulk_create(_suspended(self.run.pk, self.mapping), ignore_conflicts=True)
         preparation.prepare(self._identifying(), lambda: self.lease.gate(0.0))
         with transaction.atomic():
             if not claims.finish(self.claim.fence):
@@ -158,6 +160,16 @@ class Job:
         waiting = {d.key: d.after for d in deferred}
         if self.part.round < MAX_ROUNDS:
             claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
+
+
+def _suspended(run_id: int, mapping: CompiledMapping) -> list[ErrorGroup]:
+    """Rules that the account has no property for any more: no record's fault, but the run is not a full success."""
+    return [
+        ErrorGroup(
+            run_id=run_id, cause=f"suspended {number}", state=Link.State.PENDING, code=SUSPENDED, message=str(problem), samples=[]
+        )
+        for number, problem in enumerate(mapping.suspended)
+    ]
 
 
 def _suffer(claim: Claim, error: Exception) -> None:

@@ -70,6 +70,7 @@ NEXT_STEPS: Final = {
     "invalid_choice": "Map the value to one of the choices, or add the choice in the account.",
     "too_long": "Shorten the value here, or add the transform truncate to the rule.",
     "required": "Fill the value here, or map another field to the property.",
+    "suspended": "Restore the property in the account and refresh the catalog, or remove the rule and publish the mapping.",
     "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
 }
 DEFAULT_STEP: Final = "Correct the record here or the mapping; it is sent again once one of them changes, or once a day."

@@ -75,8 +75,19 @@ def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, reference
     write = plan_write(policy.mapping, mapped, delivered, creating=False, remote=None)
     if refused_before(policy, row, digest(write.settled)):
         return _still_refused(row)
+    first = link.state == State.PENDING and not link.delivered  # linked by hand, or taken over from a merged record
     work = Work(
-        row, mapped, Op.UPDATE, link.revision, link.remote_id, write, references, delivered, link.associations, again=doubt
+        row,
+        mapped,
+        Op.UPDATE,
+        link.revision,
+        link.remote_id,
+        write,
+        references,
+        delivered,
+        link.associations,
+        adopting=first,
+        again=doubt,
     )
     return work if write.properties or write.needs_remote else _nothing_to_write(work, link)
 

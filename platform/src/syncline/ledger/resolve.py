@@ -1,0 +1,64 @@
+"""What a person decides about a link that the push left for review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from syncline.contract import ConfigError
+
+from .models import Entry, Link
+
+RESOLVED_BY_HAND = 0
+"""Entries of decisions belong to no run."""
+
+
+def link_by_hand(link: Link, remote_id: str, who: str) -> None:
+    """This record is that one: the next run writes all mapped properties to it. ConfigError when another record has it."""
+    wanted = remote_id.strip()
+    if not wanted:
+        raise ConfigError("Give the id of the remote record.")
+    try:
+        with transaction.atomic():
+            _change(
+                link, f"Linked to {wanted} by {who}.", remote_id=wanted, state=Link.State.PENDING, delivered={}, associations={}
+            )
+    except IntegrityError:
+        owner = Link.objects.filter(connection=link.connection_id, object_type=link.object_type, remote_id=wanted).first()
+        other = f"{owner.dataset} {owner.local_key}" if owner else "another record"
+        raise ConfigError(f"Remote record {wanted} is linked to {other} already. Unlink that one first.") from None
+
+
+def unlink(link: Link, who: str) -> None:
+    """Forgets which remote record it is; nothing is sent. The next run matches it anew."""
+    with transaction.atomic():
+        _change(link, f"Unlinked by {who}.", remote_id=None, state=Link.State.PENDING, delivered={}, associations={})
+
+
+def look_again(links: Iterable[Link], who: str) -> int:
+    """The next run looks at these records again, whether or not anything changed; gives how many."""
+    number = 0
+    for link in links:
+        with transaction.atomic():
+            _change(link, f"To be looked at again, asked for by {who}.", state=Link.State.PENDING, refused_digest="")
+        number += 1
+    return number
+
+
+def _change(link: Link, message: str, **values: object) -> None:
+    """By compare-and-set: a run that is at this record at the moment has the last word."""
+    changed = Link.objects.filter(pk=link.pk, revision=link.revision).update(
+        revision=F("revision") + 1, source_hash=None, code="", reason="", uncertain_op="", uncertain_at=None, **values
+    )
+    if not changed:
+        raise ConfigError("A run has just changed this record. Load the page again and decide then.")
+    Entry.objects.create(
+        link_id=link.pk,
+        run_id=RESOLVED_BY_HAND,
+        op="review",
+        status="decided",
+        remote_id=str(values.get("remote_id") or ""),
+        message=message,
+    )
