@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -14,6 +15,8 @@ from .models import Entry, Link
 RESOLVED_BY_HAND = 0
 """Entries of decisions belong to no run."""
 
+FRESH: Final = {"state": Link.State.PENDING, "delivered": {}, "associations": {}}
+
 
 def link_by_hand(link: Link, remote_id: str, who: str) -> None:
     """This record is that one: the next run writes all mapped properties to it. ConfigError when another record has it."""
@@ -22,9 +25,7 @@ def link_by_hand(link: Link, remote_id: str, who: str) -> None:
         raise ConfigError("Give the id of the remote record.")
     try:
         with transaction.atomic():
-            _change(
-                link, f"Linked to {wanted} by {who}.", remote_id=wanted, state=Link.State.PENDING, delivered={}, associations={}
-            )
+            _change(link, f"Linked to {wanted} by {who}.", remote_id=wanted, **FRESH)
     except IntegrityError:
         owner = Link.objects.filter(connection=link.connection_id, object_type=link.object_type, remote_id=wanted).first()
         other = f"{owner.dataset} {owner.local_key}" if owner else "another record"
@@ -34,7 +35,7 @@ def link_by_hand(link: Link, remote_id: str, who: str) -> None:
 def unlink(link: Link, who: str) -> None:
     """Forgets which remote record it is; nothing is sent. The next run matches it anew."""
     with transaction.atomic():
-        _change(link, f"Unlinked by {who}.", remote_id=None, state=Link.State.PENDING, delivered={}, associations={})
+        _change(link, f"Unlinked by {who}.", remote_id=None, **FRESH)
 
 
 def look_again(links: Iterable[Link], who: str) -> int:
@@ -54,11 +55,7 @@ def _change(link: Link, message: str, **values: object) -> None:
     )
     if not changed:
         raise ConfigError("A run has just changed this record. Load the page again and decide then.")
+    remote_id = str(values.get("remote_id") or "")
     Entry.objects.create(
-        link_id=link.pk,
-        run_id=RESOLVED_BY_HAND,
-        op="review",
-        status="decided",
-        remote_id=str(values.get("remote_id") or ""),
-        message=message,
+        link_id=link.pk, run_id=RESOLVED_BY_HAND, op="review", status="decided", remote_id=remote_id, message=message
     )
