@@ -57,6 +57,7 @@ def main() -> int:
     listener = listen()
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     os.environ["SYNCLINE_PUBLIC_URL"] = address
+    os.environ["SYNCLINE_ALLOW_LOOPBACK"] = "1"  # the sandboxes are on this machine
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
     prepare()
     processes = Processes()
@@ -119,8 +120,11 @@ def prepare() -> None:
     from django.core.management import call_command
 
     django.setup()
+    from syncline_host import first_steps
+
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
+    first_steps.fill_register()
 
 
 def login() -> str:
@@ -150,21 +154,21 @@ def start_sandboxes(processes: Processes) -> Iterator[str]:
     from syncline import sandboxes
     from syncline.registry import registry
 
+    from syncline_host.first_steps import offer_sandbox
+
     for key, connector in registry().connectors.items():
         if "sandbox" not in connector.implements:
             continue
         name = f"{key} sandbox"
         started = processes.start(name, sandboxes.command(registry(), key, 0), stdout=subprocess.PIPE)
         first = started.stdout.readline() if started.stdout else ""
-        yield f"{connector.title} sandbox\n{sandbox_lines(first)}"
-
-
-def sandbox_lines(first: str) -> str:
-    try:
-        told: dict[str, object] = json.loads(first)
-    except ValueError:
-        return "              did not start; its messages are above"
-    return "\n".join(f"  {name:<12}{value}" for name, value in told.items())
+        try:
+            told: dict[str, str] = json.loads(first)
+        except ValueError:
+            yield f"{connector.title} sandbox\n              did not start; its messages are above"
+        else:
+            offer_sandbox(connector, told, USER)
+            yield f"{connector.title} sandbox\n" + "\n".join(f"  {name:<14}{value}" for name, value in told.items())
 
 
 if __name__ == "__main__":

@@ -76,7 +76,13 @@ def main() -> int:
     port = listener.getsockname()[1]
     if given.port_file:
         given.port_file.write_text(str(port))
-    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{port}", "token": server.token}) + "\n")
+    told = {
+        "url": f"http://127.0.0.1:{port}",
+        "token": server.token,
+        "client_id": given.client_id,
+        "client_secret": given.client_secret,
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
     _serve(server, listener, parent)
     return 0
