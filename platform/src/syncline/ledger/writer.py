@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -21,6 +22,10 @@ COUNTERS = ("read", "created", "updated", "adopted", "unchanged", "ambiguous", "
 SETTLED = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.REJECTED})
 
 
+NO_PROBLEM = Problem("", "")
+_NUL = re.compile(r"(\\\\)|\\u0000")  # a pair of backslashes is a backslash, and what follows it is text
+
+
 class FenceLost(SynclineError):
     """Another worker has taken over this part of the run; what was not stored is read again."""
 
@@ -29,7 +34,7 @@ _MARK = """
 INSERT INTO syncline_link AS l
     (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at)
 SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL
-FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) AS m (key, remote_id, revision, op)
+FROM json_to_recordset(%s::json) AS m (key text, remote_id text, revision bigint, op text)
 ORDER BY m.key
 ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
     state = 'uncertain', remote_id = excluded.remote_id, revision = excluded.revision,
@@ -40,15 +45,14 @@ RETURNING l.local_key
 
 _RECORD = """
 WITH o AS (
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
-                         %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[])
-    AS t (key, revision, state, remote_id, delivered, associations, source_hash, refused, code, reason, op, status, sent, doubt,
-          counted)
+    SELECT * FROM json_to_recordset(%s::json) AS t (
+        key text, revision bigint, state text, remote_id text, delivered jsonb, associations jsonb, source_hash bigint,
+        refused text, code text, reason text, op text, status text, sent jsonb, doubt text, counted bool)
 ), stored AS (
     INSERT INTO syncline_link AS l
         (connection_id, object_type, dataset, local_key, remote_id, state, revision, delivered, associations, source_hash,
          refused_digest, code, reason, uncertain_op, uncertain_at, last_run_id, delivered_at, checked_at)
-    SELECT %s, %s, %s, key, remote_id, state, revision + 1, delivered::jsonb, associations::jsonb, source_hash,
+    SELECT %s, %s, %s, key, remote_id, state, revision + 1, delivered, associations, source_hash,
            refused, code, reason, doubt, CASE WHEN doubt <> '' THEN now() END, CASE WHEN counted THEN %s END,
            CASE WHEN status IN ('created', 'updated', 'unchanged') THEN now() END, now()
     FROM o ORDER BY key
@@ -62,7 +66,7 @@ WITH o AS (
     RETURNING l.id, l.local_key
 ), logged AS (
     INSERT INTO syncline_entry (link_id, run_id, at, op, status, remote_id, code, message, sent)
-    SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, ''), o.code, o.reason, o.sent::jsonb
+    SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, ''), o.code, o.reason, o.sent
     FROM stored JOIN o ON o.key = stored.local_key WHERE o.status <> ''
 )
 SELECT local_key FROM stored
@@ -95,18 +99,8 @@ def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         _hold(cursor, fence)
-        cursor.execute(
-            _MARK,
-            [
-                scope.connection_id,
-                scope.object_type,
-                scope.dataset,
-                [m.local_key for m in marks],
-                [m.remote_id for m in marks],
-                [m.revision for m in marks],
-                [m.op.value for m in marks],
-            ],
-        )
+        rows = [{"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": m.op} for m in marks]
+        cursor.execute(_MARK, [scope.connection_id, scope.object_type, scope.dataset, dumps(rows)])
         return frozenset(row[0] for row in cursor.fetchall())
 
 
@@ -166,25 +160,10 @@ def _hold(cursor: CursorWrapper, fence: Fence) -> None:
 
 
 def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset[str]:
-    problems = [o.problem or Problem("", "") for o in outcomes]
     cursor.execute(
         _RECORD,
         [
-            [o.local_key for o in outcomes],
-            [o.revision for o in outcomes],
-            [o.state.value for o in outcomes],
-            [o.remote_id for o in outcomes],
-            [dumps(o.delivered) for o in outcomes],
-            [dumps(o.associations) for o in outcomes],
-            [o.source_hash for o in outcomes],
-            [o.refused_digest for o in outcomes],
-            [p.code for p in problems],
-            [p.reason for p in problems],
-            [o.op.value if o.op else "" for o in outcomes],
-            [o.status.value if o.status else "" for o in outcomes],
-            [dumps(o.sent) for o in outcomes],
-            [o.uncertain_op for o in outcomes],
-            [bool(o.counter) for o in outcomes],
+            dumps([_row(o, o.problem or NO_PROBLEM) for o in outcomes]),
             scope.connection_id,
             scope.object_type,
             scope.dataset,
@@ -193,6 +172,26 @@ def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence
         ],
     )
     return frozenset(row[0] for row in cursor.fetchall())
+
+
+def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
+    return {
+        "key": one.local_key,
+        "revision": one.revision,
+        "state": one.state,
+        "remote_id": one.remote_id,
+        "delivered": one.delivered,
+        "associations": one.associations,
+        "source_hash": one.source_hash,
+        "refused": one.refused_digest,
+        "code": problem.code,
+        "reason": problem.reason,
+        "op": one.op or "",
+        "status": one.status or "",
+        "sent": one.sent,
+        "doubt": one.uncertain_op,
+        "counted": bool(one.counter),
+    }
 
 
 def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> None:
@@ -239,4 +238,6 @@ def _plain(value: Any) -> Any:
 
 
 def dumps(value: Any) -> str:
-    return orjson.dumps(value, default=_plain).decode().replace("\\u0000", "�")
+    """As JSON that PostgreSQL takes: it has no NUL in texts, so one becomes the replacement character."""
+    text = orjson.dumps(value, default=_plain).decode()
+    return _NUL.sub(lambda found: found[1] or "\ufffd", text) if "\\u0000" in text else text
