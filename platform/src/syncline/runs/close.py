@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from syncline.contract import SynclineError
 from syncline.ledger.models import Candidate, ErrorGroup, Link
+from syncline.registry import dataset
 
 from .models import Run, RunPart
 from .outcome import next_step
@@ -21,6 +25,7 @@ SELECT %s, md5('quiet' || state || code), state, code, '', min(reason), '', coun
 FROM syncline_link
 WHERE connection_id = %s AND object_type = %s AND dataset = %s AND last_run_id IS DISTINCT FROM %s
   AND state IN ('rejected', 'ambiguous', 'gone', 'merged')
+  AND local_key IN (SELECT s.c0::text FROM ({query}) AS s (c0))
 GROUP BY state, code
 ON CONFLICT (run_id, cause) DO NOTHING
 """
@@ -29,7 +34,12 @@ ON CONFLICT (run_id, cause) DO NOTHING
 def close_run(run_id: int) -> Run | None:
     """Gives the run when this call closed it."""
     with transaction.atomic():
-        run = Run.objects.select_for_update(of=("self",)).select_related("sync").filter(pk=run_id, state__in=Run.ACTIVE).first()
+        run = (
+            Run.objects.select_for_update(of=("self",))
+            .select_related("sync__connection__owner", "version")
+            .filter(pk=run_id, state__in=Run.ACTIVE)
+            .first()
+        )
         if run is None or _still_going(run):
             return None
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED)
@@ -54,9 +64,17 @@ def _still_going(run: Run) -> bool:
 
 
 def _explain_quiet(run: Run) -> None:
+    """Problems this run had no reason to look at again, of records that are still part of the sync."""
     sync = run.sync
+    try:
+        source = dataset(sync.dataset)
+        rows = source.rows((), run.version.content["segment"], sync.connection.owner).values_list(source.key_field)
+    except SynclineError:
+        return  # dataset or segment are gone: the run failed for that very reason, and says so
+    query, params = rows.query.sql_with_params()
+    scope: list[Any] = [run.pk, sync.connection_id, sync.object_type, sync.dataset, run.pk]
     with connection.cursor() as cursor:
-        cursor.execute(_QUIET_GROUPS, [run.pk, sync.connection_id, sync.object_type, sync.dataset, run.pk])
+        cursor.execute(_QUIET_GROUPS.format(query=query), [*scope, *params])
 
 
 def _verdict(run: Run) -> tuple[str, str]:
@@ -65,24 +83,28 @@ def _verdict(run: Run) -> tuple[str, str]:
         return Run.State.FAILED, dead.last_error
     if run.parts.filter(state=RunPart.State.CANCELLED).exists():
         return Run.State.CANCELLED, "Cancelled by a person."
-    uncertain = _uncertain(run)
+    uncertain, pending = _open(run, Link.State.UNCERTAIN), _open(run, Link.State.PENDING)
     troubles = [
-        (run.rejected, "rejected"),
+        (max(run.rejected, _refusals(run)), "rejected"),
         (run.ambiguous, "for review"),
         (run.gone, "deleted or merged remotely"),
         (run.waiting, "waiting for another record"),
         (uncertain, "with unknown outcome"),
+        (pending, "not delivered yet"),
         (ErrorGroup.objects.filter(run_id=run.pk, code=SUSPENDED).count(), "rules suspended"),
     ]
     said = [f"{number} {what}" for number, what in troubles if number]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")
 
 
-def _uncertain(run: Run) -> int:
+def _refusals(run: Run) -> int:
+    """Also of associations, whose record was counted when it was written."""
+    found = ErrorGroup.objects.filter(run_id=run.pk, state=Link.State.REJECTED).exclude(code=SUSPENDED)
+    return found.aggregate(total=Sum("count"))["total"] or 0
+
+
+def _open(run: Run, state: Link.State) -> int:
     sync = run.sync
     return Link.objects.filter(
-        connection_id=sync.connection_id,
-        object_type=sync.object_type,
-        dataset=sync.dataset,
-        state__in=(Link.State.UNCERTAIN, Link.State.PENDING),
+        connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset, state=state
     ).count()

@@ -133,7 +133,8 @@ def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, 
     ours = bool(row.link and row.link.state == State.UNCERTAIN)  # it may well be what we sent
     if policy.mode == "create" and not ours:
         return note(row, State.EXCLUDED, "excluded", Problem("exists", f"It exists already as {match.remote_id}."))
-    return adoption(policy, row, mapped, references, match)
+    found = adoption(policy, row, mapped, references, match)
+    return replace(found, counter="created") if ours and match.own else found
 
 
 def adoption(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Work:

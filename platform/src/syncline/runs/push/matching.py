@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncline.contract import MatchRule
 
@@ -34,12 +34,16 @@ class StepFinding:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`remote_id`: adopt that record; neither it nor a reason: create. `keyed`: the record there may be given our key."""
+    """`remote_id`: adopt that record; neither it nor a reason: create.
+
+    `keyed`: the record there may be given our key. `own`: it carries it already.
+    """
 
     remote_id: str | None = None
     reason: str = ""
     code: str = ""
     keyed: bool = True
+    own: bool = False
 
 
 CREATE = Match()
@@ -48,7 +52,7 @@ CREATE = Match()
 def decide(rule: MatchRule, key: str, own: Sequence[Hit], findings: Sequence[StepFinding], unique_value: str) -> Match:
     """Our own key first, then the rule's steps in order; several hits, or a hit that belongs to another, go to review."""
     if own:
-        return _adopt(own, key, "our own key", unique_value)
+        return replace(_adopt(own, key, "our own key", unique_value), own=True)
     by_step = {f.step: f for f in findings}
     for number, step in enumerate(rule.steps):
         finding = by_step.get(number)

@@ -121,7 +121,7 @@ def _counter(work: Work, result: PushResult) -> str:
     if work.op is Op.ASSOCIATE:
         return work.counter
     if work.adopting:
-        return "adopted"
+        return work.counter or "adopted"
     if work.op is Op.UPSERT and result.status is Status.UPDATED:
         return "created" if work.again else "adopted"
     return {Status.CREATED: "created", Status.UPDATED: "updated", Status.UNCHANGED: "unchanged"}[result.status]

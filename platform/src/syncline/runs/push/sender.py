@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import IntegrityError
@@ -239,7 +239,7 @@ class Sender:
         try:
             stored = writer.record(self.scope, self.fence, outcomes)
         except IntegrityError:
-            tangled, outcomes = outcomes, self._untangled(outcomes)
+            tangled, outcomes = outcomes, self._untangled(outcomes, {w.key for w in sent.follow_ups if not w.counted})
             stored = writer.record(self.scope, self.fence, outcomes)
             settled = {new.local_key for old, new in zip(tangled, outcomes, strict=True) if old is not new}
             sent.drop(settled)
@@ -248,7 +248,7 @@ class Sender:
         sent.drop(changed)
         sent.deferred += [Deferred(key, 0.0) for key in sorted(changed)]
 
-    def _untangled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def _untangled(self, outcomes: Sequence[Outcome], uncounted: Collection[str]) -> list[Outcome]:
         """A remote id that the vendor gave to two of our records can be linked to one only."""
         taken = owners(self.scope, [o.remote_id for o in outcomes if o.remote_id])
         result: list[Outcome] = []
@@ -257,7 +257,7 @@ class Sender:
             owner = taken.get(one.remote_id or "", me)
             if one.remote_id and owner == me:
                 taken[one.remote_id] = me
-            result.append(one if owner == me else _doubled(one, owner))
+            result.append(one if owner == me else _doubled(one, owner, bool(one.counter) or one.local_key in uncounted))
         return result
 
 
@@ -292,7 +292,7 @@ def _clash(work: Work, owner: str) -> Outcome:
     )
 
 
-def _doubled(one: Outcome, owner: str) -> Outcome:
+def _doubled(one: Outcome, owner: str, counts: bool) -> Outcome:
     problem = Problem(
         "linked_to_other",
         f"The system answered with remote record {one.remote_id}, which is linked to our record {owner}. Decide which one it is.",
@@ -304,6 +304,6 @@ def _doubled(one: Outcome, owner: str) -> Outcome:
         remote_id=None,
         delivered={},
         problem=problem,
-        counter="ambiguous" if one.counter else "",
+        counter="ambiguous" if counts else "",
         identities=(),
     )
