@@ -1,0 +1,76 @@
+"""`make demo` does what the README says, in a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from psycopg.conninfo import make_conninfo
+from syncline.localdb import TEST_PREFIX, admin_connection, ensure_database
+
+pytestmark = pytest.mark.faults
+STAMPS = {"created": "2018-05-02T23:43:07Z", "modified": "2018-05-02T23:43:07Z"}
+SMALL = [
+    {"model": "companies.country", "pk": 1, "fields": {"iso_code": "GBP", "name": "Nowhere"}},
+    {"model": "companies.company", "pk": 1, "fields": {**STAMPS, "name": "Holt & Sons", "country": 1, "monitors": []}},
+    {
+        "model": "companies.employee",
+        "pk": 1,
+        "fields": {**STAMPS, "company": 1, "name": "Ida Holt", "gender": "F", "email": "Ida@Holt.example"},
+    },
+]
+
+
+@pytest.fixture
+def database_of_its_own(database_url: str) -> Any:
+    name = f"{TEST_PREFIX}demo_{os.getpid()}"
+    url = make_conninfo(database_url, dbname=name)
+    ensure_database(url, fresh=True)
+    yield url
+    with admin_connection(url) as server:
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def demo(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {"DATABASE_URL": url, "SYNCLINE_STATE": str(settings.STATE_DIR), "JSON": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name not in {"FIXTURE", "COMPANIES"}}
+    command = [sys.executable, "-m", "syncline_host.demo"]
+    return subprocess.run(
+        command, env={**inherited, **known, **environment}, capture_output=True, text=True, timeout=180, check=False
+    )
+
+
+def passes(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, int], dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return {(one["object"], one["pass"]): one for one in json.loads(done.stdout.splitlines()[-1])["passes"]}
+
+
+@pytest.mark.django_db
+def test_companies_and_people_arrive_once_and_the_second_push_writes_nothing(database_of_its_own: str) -> None:
+    found = passes(demo(database_of_its_own, COMPANIES="300"))
+
+    assert list(found) == [("companies", 1), ("contacts", 1), ("companies", 2), ("contacts", 2)]
+    companies = found["companies", 1]
+    assert companies["created"] + companies["adopted"] + companies["ambiguous"] + companies["rejected"] == 300
+    assert companies["adopted"] > 10
+    assert companies["ambiguous"] >= 5
+    for one in (found["companies", 2], found["contacts", 2]):
+        assert (one["created"], one["updated"], one["adopted"], one["write_calls"], one["read_calls"]) == (0, 0, 0, 0, 0)
+    assert found["companies", 2]["ambiguous"] == companies["ambiguous"]
+
+
+@pytest.mark.django_db
+def test_a_fixture_takes_the_place_of_made_up_data(database_of_its_own: str, tmp_path: Path) -> None:
+    (tmp_path / "small.json").write_text(json.dumps(SMALL))
+
+    found = passes(demo(database_of_its_own, FIXTURE=str(tmp_path / "small.json")))
+
+    # the one person is there already: the account holds every tenth, beginning with the first
+    assert (found["companies", 1]["created"], found["contacts", 1]["adopted"]) == (1, 1)
+    assert (found["companies", 2]["unchanged"], found["contacts", 2]["unchanged"]) == (1, 1)
