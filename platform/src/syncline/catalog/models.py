@@ -19,6 +19,7 @@ class ObjectSnapshot(models.Model):
     gone_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "catalog object"
         constraints = [models.UniqueConstraint(fields=["connection", "key"], name="object_snapshot_key")]
 
     def __str__(self) -> str:

@@ -56,6 +56,9 @@ class ConnectorState(models.Model):
     key = models.SlugField(max_length=100, unique=True)
     enabled = models.BooleanField(default=True)
 
+    class Meta:
+        verbose_name = "connector"
+
     def __str__(self) -> str:
         return f"{self.key} ({'on' if self.enabled else 'off'})"
 

@@ -96,6 +96,17 @@ def connect(connection: Connection, method: str, data: Mapping[str, Any]) -> Acc
     return account
 
 
+def store_proven(connection: Connection, method: str, data: Mapping[str, Any], account: Account) -> None:
+    """Stores credentials for which `prove` has just given this account."""
+    save_credentials(connection, method, data)
+    _note_account(connection, account)
+
+
+def note_proven(connection: Connection, account: Account) -> None:
+    """Notes that the stored credentials were just proven, for instance with new settings."""
+    _note_account(connection, account)
+
+
 def save_credentials(connection: Connection, method: str, data: Mapping[str, Any]) -> None:
     """Stores typed credentials unproven; the connection counts as new until `check`. Saves the connection if it is new."""
     _validate(connection, method, data)

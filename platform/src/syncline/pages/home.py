@@ -1,0 +1,66 @@
+"""The overview on the admin's front page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Count
+from django.urls import reverse
+
+from syncline import registry
+from syncline.connections import access
+from syncline.connections.models import ConnectionState
+from syncline.ledger.models import Link
+from syncline.runs import overview as runs
+from syncline.runs import progress
+from syncline.runs.models import Run
+
+from .display import TONES, badge, duration
+from .filters import REVIEW
+
+SHOWN = 8
+
+
+def overview(user: User) -> dict[str, Any]:
+    seen = runs.visible_runs(user)
+    return {
+        "connections": connections_by_state(user),
+        "active": [_row(run) for run in progress.with_counts(seen.filter(state__in=Run.ACTIVE).order_by("-id")[:SHOWN])],
+        "problems": [_row(run) for run in seen.filter(state__in=(Run.State.PROBLEMS, Run.State.FAILED)).order_by("-id")[:SHOWN]],
+        "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
+        "attention": attention(user),
+        "broken": registry.broken(),
+    }
+
+
+def connections_by_state(user: User) -> list[dict[str, Any]]:
+    counts = dict(access.visible_connections(user).order_by().values_list("state").annotate(Count("pk")))
+    address = reverse("admin:syncline_connection_changelist")
+    return [
+        {"label": label, "count": counts[state], "address": f"{address}?state__exact={state}", "tone": TONES.get(state, "plain")}
+        for state, label in ConnectionState.choices
+        if state in counts
+    ]
+
+
+def attention(user: User) -> list[dict[str, Any]]:
+    """Records that wait for a person."""
+    states = [*REVIEW, Link.State.REJECTED]
+    links = Link.objects.filter(state__in=states, connection__in=access.visible_connections(user))
+    counts: dict[str, int] = dict(links.order_by().values_list("state").annotate(Count("pk")))
+    address = reverse("admin:syncline_link_changelist")
+    review = sum(counts.get(state, 0) for state in REVIEW)
+    return [
+        {"label": "for review", "count": review, "address": f"{address}?attention=review"},
+        {"label": "rejected", "count": counts.get(Link.State.REJECTED, 0), "address": f"{address}?attention=rejected"},
+    ]
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "run": run,
+        "badge": badge(run.state, run.get_state_display()),
+        "took": duration(run.started_at, run.finished_at),
+        "address": reverse("admin:syncline_run_change", args=[run.pk]),
+    }

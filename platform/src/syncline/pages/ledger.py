@@ -1,0 +1,152 @@
+"""The ledger, read-only: where each record went, what was sent, what was answered, what needs a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.reading import add_titles, entries
+from syncline.runs import overview
+from syncline.runs.models import Run
+from syncline.runs.outcome import next_step
+
+from .base import ConnectionAdmin, person
+from .display import badge, link, shortened
+from .filters import AttentionFilter, ConnectionFilter, PairFilter
+
+ENTRIES_PER_PAGE = 25
+HEADINGS = {"review": "Ledger: records for review", "rejected": "Ledger: rejected records"}
+
+
+@admin.register(Link)
+class LedgerPage(ConnectionAdmin):
+    list_display = ["record", "status", "why", "remote_id", "object_type", "connection", "delivered_at"]
+    list_select_related = ["connection"]
+    list_filter = [AttentionFilter, "state", ConnectionFilter, PairFilter]
+    search_fields = ["local_key__exact", "remote_id__exact"]
+    search_help_text = "Local key or remote id, exactly"
+    ordering = ["-id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Link]:
+        return super().get_queryset(request).select_related("connection").defer("connection__credentials")
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.defer("connection__credentials", "delivered", "associations")
+
+    def enrich(self, request: HttpRequest, rows: list[Any]) -> list[Any]:
+        add_titles(person(request), rows)
+        return rows
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = HEADINGS.get(request.GET.get("attention", ""), "Ledger: where every record went")
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        found = self.found(request, object_id)
+        add_titles(person(request), [found])
+        context = self.page(request, title=found.title or f"{found.dataset} {found.local_key}", **link_context(request, found))
+        return TemplateResponse(request, "admin/syncline/link/page.html", context)
+
+    @admin.display(description="record", ordering="local_key")
+    def record(self, obj: Any) -> str:
+        return f"{obj.title or obj.dataset} ({obj.local_key})"
+
+    @admin.display(description="state", ordering="state")
+    def status(self, obj: Link) -> SafeString:
+        return badge(obj.state, obj.get_state_display())
+
+    @admin.display(description="reason", empty_value="")
+    def why(self, obj: Link) -> str:
+        return shortened(obj.reason)
+
+
+def link_context(request: HttpRequest, found: Any) -> dict[str, Any]:
+    pages = Paginator(entries(found), ENTRIES_PER_PAGE)
+    shown = pages.get_page(request.GET.get("page"))
+    run_ids = {one.run_id for one in shown} | {found.last_run_id}
+    runs = Run.objects.filter(pk__in=run_ids - {None}).select_related("version").defer("version__content")
+    return {
+        "link": found,
+        "original": found,
+        "badge": badge(found.state, found.get_state_display()),
+        "next_step": next_step(found.code) if found.reason else "",
+        "entries": [{"entry": one, "badge": badge(one.status)} for one in shown],
+        "entry_pages": shown,
+        "runs": {one.pk: one for one in runs},
+        "record_address": record_address(request, found),
+    }
+
+
+def record_address(request: HttpRequest, found: Link) -> str:
+    """The local record's own admin page, where its key is that of the model and the person may open it."""
+    from django.apps import apps
+
+    from syncline.registry import datasets
+
+    dataset = datasets().get(found.dataset)
+    if dataset is None or not dataset.info.model:
+        return ""
+    model = apps.get_model(dataset.info.model)
+    page: Any = admin.site._registry.get(model)
+    if page is None or not page.has_view_permission(request):
+        return ""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[found.local_key])
+
+
+@admin.register(ErrorGroup)
+class ErrorGroupPage(ConnectionAdmin):
+    """Causes over all runs, newest first; each leads to its run, where its sample records are."""
+
+    list_display = ["cause_text", "number", "status", "property", "step", "run"]
+    list_display_links = None
+    list_filter = ["state"]
+    search_fields = ["message", "property"]
+    ordering = ["-run_id", "-count"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super(ConnectionAdmin, self).get_queryset(request)
+        user = person(request)
+        return rows if user.is_superuser else rows.filter(run_id__in=overview.visible_runs(user).values("pk"))
+
+    def enrich(self, request: HttpRequest, rows: list[Any]) -> list[Any]:
+        runs = overview.visible_runs(person(request)).in_bulk({one.run_id for one in rows})
+        for one in rows:
+            one.of = runs.get(one.run_id)
+        return rows
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        group = self.found(request, object_id)
+        return HttpResponseRedirect(reverse("admin:syncline_run_change", args=[group.run_id]) + f"#group-{group.pk}")
+
+    @admin.display(description="cause", ordering="message")
+    def cause_text(self, obj: ErrorGroup) -> SafeString:
+        address = reverse("admin:syncline_errorgroup_change", args=[obj.pk])
+        return link(address, shortened(obj.message, 200))
+
+    @admin.display(description="records", ordering="count")
+    def number(self, obj: ErrorGroup) -> int:
+        return obj.count
+
+    @admin.display(description="state", ordering="state")
+    def status(self, obj: ErrorGroup) -> SafeString:
+        return badge(obj.state, obj.get_state_display())
+
+    @admin.display(description="next step")
+    def step(self, obj: ErrorGroup) -> str:
+        return obj.next_step
+
+    @admin.display(description="run", ordering="run_id")
+    def run(self, obj: Any) -> str:
+        return f"{obj.run_id} of {obj.of.sync.name}" if obj.of else str(obj.run_id)

@@ -1,0 +1,142 @@
+"""Runs: list, live page, cancel."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from syncline.connections.models import Connection
+from syncline.contract import ConfigError
+from syncline.ledger.models import ErrorGroup
+from syncline.ledger.reading import links_of, may_read, titles
+from syncline.runs import overview, progress
+from syncline.runs.models import Run
+from syncline.runs.start import cancel
+
+from .base import ActionsAdmin, ObjectAction, person, rights
+from .display import badge, duration, link
+from .filters import ConnectionOfRun, SyncFilter
+
+STOP_POLLING: Final = 286  # htmx: swap, and ask no more
+PARTS_SHOWN: Final = 50
+GROUPS_SHOWN: Final = 50
+
+#: Counter → what it means, in the order of the run page; the first group is the result, the second what needs attention.
+RESULTS: Final = (
+    ("created", "created", "new in the account"),
+    ("updated", "updated", "changed there"),
+    ("adopted", "adopted", "were there already, now linked"),
+    ("unchanged", "unchanged", "nothing to write"),
+    ("excluded", "excluded", "not part of this sync"),
+)
+TROUBLES: Final = (
+    ("rejected", "rejected", "refused by the account or the mapping"),
+    ("ambiguous", "for review", "several records fit"),
+    ("gone", "gone", "deleted or merged remotely"),
+    ("waiting", "waiting", "for another record"),
+)
+
+
+def stop(page: Any, request: HttpRequest, run: Run) -> str:
+    if run.state not in Run.ACTIVE:
+        raise ConfigError("This run has ended already; there is nothing to cancel.")
+    cancel(run)
+    return "The run is being cancelled: workers stop at their next batch, and what was recorded stays."
+
+
+@admin.register(Run)
+class RunPage(ActionsAdmin):
+    connection_lookup = "sync__connection"
+    list_display = ["number", "sync", "over", "status", "kind", "trigger", "created_at", "took", *Run.NAMES]
+    list_display_links = ["number"]
+    list_filter = ["state", ConnectionOfRun, SyncFilter]
+    list_select_related = ["sync__connection"]
+    ordering = ["-id"]
+    object_actions = {"cancel": ObjectAction(stop, "run")}
+
+    def connection_of(self, obj: Any) -> Connection:
+        return cast(Run, obj).sync.connection
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        related = super().get_queryset(request).select_related("sync__connection__owner", "version", "requested_by")
+        return related.defer("version__content", "sync__connection__credentials")
+
+    def enrich(self, request: HttpRequest, rows: list[Any]) -> list[Any]:
+        return progress.with_counts(rows)
+
+    def get_urls(self) -> list[URLPattern]:
+        live = self.admin_site.admin_view(self.progress)
+        return [path("<path:object_id>/progress/", live, name="syncline_run_progress"), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        run = self.found(request, object_id)
+        context = self.page(request, title=f"Run {run.pk} of {run.sync.name}", **run_context(request, run))
+        return TemplateResponse(request, "admin/syncline/run/page.html", context)
+
+    def progress(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The live part of the page; the answer after the run's end stops the asking."""
+        run = self.found(request, object_id)
+        status = 200 if run.state in Run.ACTIVE else STOP_POLLING
+        return TemplateResponse(request, "syncline/run_live.html", run_context(request, run), status=status)
+
+    @admin.display(description="run", ordering="id")
+    def number(self, obj: Run) -> str:
+        return f"{obj.pk}"
+
+    @admin.display(description="connection")
+    def over(self, obj: Run) -> str:
+        return obj.sync.connection.name
+
+    @admin.display(description="state", ordering="state")
+    def status(self, obj: Run) -> SafeString:
+        return badge(obj.state, obj.get_state_display())
+
+    @admin.display(description="took")
+    def took(self, obj: Run) -> str:
+        return duration(obj.started_at, obj.finished_at)
+
+
+def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
+    progress.with_counts([run])
+    active = run.state in Run.ACTIVE
+    expected = overview.expected_records(run) if active else None
+    return {
+        "run": run,
+        "original": run,
+        "active": active,
+        "badge": badge(run.state, run.get_state_display()),
+        "took": duration(run.started_at, run.finished_at),
+        "expected": expected,
+        "percent": min(100, run.read * 100 // expected) if expected else None,
+        "results": [(name, label, help_, getattr(run, name)) for name, label, help_ in RESULTS],
+        "troubles": [(name, label, help_, getattr(run, name)) for name, label, help_ in TROUBLES],
+        "groups": error_groups(request, run),
+        "parts": list(run.parts.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN]),
+        "rights": rights(request, run.sync.connection),
+    }
+
+
+def error_groups(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
+    """With sample records by name, each leading to its page in the ledger: two queries for all of them."""
+    groups = list(ErrorGroup.objects.filter(run_id=run.pk).order_by("-count", "id")[:GROUPS_SHOWN])
+    keys = sorted({str(key) for group in groups for key in group.samples})
+    known = links_of(run.sync, keys) if keys else {}
+    names = titles(run.sync.dataset, keys) if may_read(person(request), run.sync.dataset) else {}
+
+    def sample(key: str) -> Any:
+        label = names.get(key) or f"record {key}"
+        return link(reverse("admin:syncline_link_change", args=[known[key]]), label) if key in known else label
+
+    shown = []
+    for group in groups:
+        samples = [sample(str(key)) for key in group.samples]
+        shown.append({"group": group, "badge": badge(group.state, group.get_state_display()), "samples": samples})
+    return shown

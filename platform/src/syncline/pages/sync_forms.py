@@ -1,0 +1,200 @@
+"""Forms of a sync: its settings, its field rules and its match steps."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.forms.models import BaseInlineFormSet
+from django.utils.functional import cached_property
+
+from syncline.catalog import service as catalog
+from syncline.connections.models import Connection
+from syncline.contract import Dataset, ObjectType, SynclineError
+from syncline.contract.normalise import NORMALISERS
+from syncline.registry import dataset, datasets
+from syncline.runs import schedule
+from syncline.syncs import notation
+from syncline.syncs.models import FieldRule, MatchStepRow, Sync
+
+from .base import ModelForm
+
+TARGETS: Final = "remote-properties"  # id of the datalist with what the catalog offers
+
+
+def dataset_of(sync: Sync) -> Dataset | None:
+    """None when its app is gone; the page then says so in its list of problems."""
+    try:
+        return dataset(sync.dataset)
+    except SynclineError:
+        return None
+
+
+def object_of(sync: Sync) -> ObjectType | None:
+    try:
+        return catalog.object_type(sync.connection, sync.object_type)
+    except SynclineError:
+        return None
+
+
+class NewSyncForm(ModelForm):
+    """The first step: what goes where. Made for one connection."""
+
+    connection: Connection
+
+    class Meta:
+        model = Sync
+        fields = ("name", "dataset", "object_type", "mode")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.connection = self.connection
+        offered = [(one.key, f"{one.title} ({one.key})") for one in catalog.objects(self.connection)]
+        known = [(key, f"{one.info.label} ({key})") for key, one in datasets().items()]
+        self.fields["dataset"] = forms.ChoiceField(choices=known, help_text="What is synced.")
+        self.fields["object_type"] = forms.ChoiceField(
+            label="Object", choices=offered, help_text="The kind of remote record, from the catalog of the connection."
+        )
+
+
+class SyncForm(ModelForm):
+    class Meta:
+        model = Sync
+        fields = ("name", "mode", "segment", "filter", "gone_policy", "cron", "enabled")
+        widgets = {
+            "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
+            "cron": forms.TextInput(attrs={"placeholder": "0 3 * * *"}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "segment" in self.fields:
+            self.fields["segment"] = forms.ChoiceField(
+                choices=self._segments(), required=False, help_text="Which records take part."
+            )
+
+    def _segments(self) -> list[tuple[str, str]]:
+        found = dataset_of(self.instance)
+        segments = [(one.key, one.label) for one in found.info.segments] if found else []
+        known = {key for key, _ in segments}
+        everything = [] if "" in known else [("", "All")]
+        stale = self.instance.segment
+        lost = [] if not stale or stale in known else [(stale, f"{stale} (no longer offered)")]
+        return [*everything, *segments, *lost]
+
+    def clean_cron(self) -> str:
+        cron = " ".join(str(self.cleaned_data["cron"]).split())
+        if complaint := schedule.complaint(cron):
+            raise forms.ValidationError(complaint)
+        return cron
+
+
+class TransformsField(forms.CharField):
+    """Steps in the notation of `syncs.notation`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "required": False})
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else notation.write(value or [])
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return notation.read(super().to_python(value) or "")
+        except notation.Unreadable as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def validate(self, value: Any) -> None:
+        """An empty list is no missing value."""
+
+    def run_validators(self, value: Any) -> None:
+        """The notation has checked it."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.prepare_value(initial) != (data or "").strip())
+
+
+class WordsField(forms.CharField):
+    """A list of names, separated by commas."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(str(word) for word in value) if isinstance(value, list | tuple) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [word.strip() for word in (super().to_python(value) or "").split(",") if word.strip()]
+
+    def validate(self, value: Any) -> None:
+        """An empty list is no missing value."""
+
+    def run_validators(self, value: Any) -> None:
+        """Names are checked with the whole mapping."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.prepare_value(initial or []) != (data or "").strip())
+
+
+def _catalog_input() -> forms.TextInput:
+    return forms.TextInput(attrs={"list": TARGETS, "autocomplete": "off", "spellcheck": "false"})
+
+
+class RuleForm(ModelForm):
+    transforms = TransformsField(widget=forms.TextInput(attrs={"list": "transforms", "placeholder": "trim | lower"}))
+
+    class Meta:
+        model = FieldRule
+        fields = (
+            "position", "source", "expression", "transforms", "target", "association", "write_mode", "null_policy", "enabled",
+        )  # fmt: skip
+        widgets = {
+            "position": forms.NumberInput(attrs={"min": 0, "class": "narrow"}),
+            "expression": forms.Textarea(attrs={"rows": 1, "placeholder": "or an expression (CEL)", "spellcheck": "false"}),
+            "target": _catalog_input(),
+        }
+
+
+class StepForm(ModelForm):
+    also = WordsField(required=False, label="also compared with")
+    normalise = forms.ChoiceField(label="compared as", choices=[(name, name) for name in NORMALISERS], initial="text")
+
+    class Meta:
+        model = MatchStepRow
+        fields = ("position", "property", "also", "normalise", "only_if_unique")
+        widgets = {"position": forms.NumberInput(attrs={"min": 0, "class": "narrow"}), "property": _catalog_input()}
+
+
+class NamedInputs(BaseInlineFormSet):  # type: ignore[type-arg]
+    """Inputs in table cells have no label of their own; this one is read out."""
+
+    what = ""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if index is None or index >= self.initial_form_count():
+            form.fields["position"].initial = self.initial_form_count() + 1 if index is None else index + 1
+        number = "new" if index is None else str(index + 1)
+        for name, field in form.fields.items():
+            field.widget.attrs["aria-label"] = f"{self.what} {number}: {field.label or name}"
+
+
+class StepFormSet(NamedInputs):
+    what = "Match step"
+
+
+class RuleFormSet(NamedInputs):
+    what = "Rule"
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        form.fields["source"].widget = forms.Select(
+            choices=self._sources(form.instance.source), attrs=form.fields["source"].widget.attrs
+        )
+
+    def _sources(self, now: str) -> list[tuple[str, str]]:
+        known = {name for name, _ in self._fields}
+        lost = [(now, f"{now} (no longer offered)")] if now and now not in known else []
+        return [("", "—"), *self._fields, *lost]
+
+    @cached_property
+    def _fields(self) -> list[tuple[str, str]]:
+        found = dataset_of(self.instance)
+        return [(one.name, one.label) for one in found.info.fields] if found else []

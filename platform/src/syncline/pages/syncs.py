@@ -1,0 +1,210 @@
+"""Syncs: list, draft with field rules and match steps, versions, preview, and the buttons that act on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncline.connections import access
+from syncline.connections.models import Connection
+from syncline.runs import overview, schedule
+from syncline.runs.models import Run
+from syncline.syncs import publish as publishing
+from syncline.syncs.engine.transforms import TRANSFORMS
+from syncline.syncs.models import FieldRule, MatchStepRow, Sync
+
+from .base import ActionsAdmin, ObjectAction, StockInline, carry_out, is_staff, person, rights
+from .display import badge, link
+from .filters import ConnectionFilter
+from .preview import preview_context
+from .sync_actions import ACTIONS
+from .sync_forms import TARGETS, NewSyncForm, RuleForm, RuleFormSet, StepForm, StepFormSet, SyncForm, dataset_of, object_of
+
+VERSIONS_SHOWN = 20
+
+
+class DraftInline(StockInline):
+    """Rows of the draft: for who may change the connection; others get the mapping as a table."""
+
+    extra = 1
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and rights(request, obj.connection).change
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_add_permission(request, obj)
+
+    has_view_permission = has_delete_permission = has_change_permission
+
+
+class RuleInline(DraftInline):
+    model = FieldRule
+    form = RuleForm
+    formset = RuleFormSet
+    template = "syncline/rules_inline.html"
+    verbose_name_plural = "draft: field rules"
+
+
+class StepInline(DraftInline):
+    model = MatchStepRow
+    form = StepForm
+    formset = StepFormSet
+    verbose_name_plural = "draft: match steps, tried in this order"
+
+
+@admin.register(Sync)
+class SyncPage(ActionsAdmin):
+    form = SyncForm
+    list_display = ["name", "what", "connection", "mode", "schedule", "last_run", "next_due_at", "enabled"]
+    list_select_related = ["connection"]
+    list_filter = [ConnectionFilter, "enabled"]
+    search_fields = ["name", "dataset", "object_type"]
+    search_help_text = "Name, dataset or object"
+    inlines = [RuleInline, StepInline]
+    change_form_template = "admin/syncline/sync/change_form.html"
+    object_actions = ACTIONS
+    save_as = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
+        return super().get_queryset(request).select_related("connection__owner", "current").defer("connection__credentials")
+
+    def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return overview.with_last_run(rows).defer("connection__credentials", "current__content")
+
+    # Rights: who may change the connection changes its syncs.
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        if not is_staff(request):
+            return False
+        user = person(request)
+        return user.is_superuser or Connection.objects.filter(owner=user).exists()
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_staff(request) and (obj is None or rights(request, obj.connection).change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and rights(request, obj.connection).change
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
+        return list(self.inlines) if obj is not None and rights(request, obj.connection).change else []
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
+        fixed = "These stay as they are, because the ledger's links belong to them. For another pair, add another sync."
+        return [
+            (None, {"fields": ["name", ("connection", "dataset", "object_type")], "description": fixed}),
+            ("What is synced", {"fields": ["mode", "segment", "filter", "gone_policy"]}),
+            ("When", {"fields": ["cron", "enabled", "next_times"]}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["connection", "dataset", "object_type", "next_times"] if obj else []
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is None:
+            connection = self._asked_connection(request)
+            kwargs["form"] = type("BoundForm", (NewSyncForm,), {"connection": connection})
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    # Adding: first the connection, then what goes where, then the draft.
+    def _own_connections(self, request: HttpRequest) -> QuerySet[Connection]:
+        user = person(request)
+        seen = access.visible_connections(user).defer("credentials").order_by("name")
+        return seen if user.is_superuser else seen.filter(owner=user)
+
+    def _asked_connection(self, request: HttpRequest) -> Connection | None:
+        asked = request.GET.get("connection", "")
+        return self._own_connections(request).filter(pk=asked).first() if asked.isdecimal() else None
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_add_permission(request) or self._asked_connection(request) is not None:
+            return super().add_view(request, form_url, extra_context)
+        choices = [(one.name, f"?connection={one.pk}", one.account_name) for one in self._own_connections(request)]
+        title, nothing = "Add sync: choose the connection", "You own no connection. Add one first."
+        context = self.page(request, title=title, choices=choices, nothing=nothing)
+        return TemplateResponse(request, "syncline/choose.html", context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = person(request)
+        if {"cron", "enabled"} & set(form.changed_data):
+            schedule.reschedule(obj)
+        super().save_model(request, obj, form, change)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        super().response_add(request, obj, post_url_continue)  # for its message
+        return HttpResponseRedirect(self.address(obj))
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        if "_publish" in request.POST:
+            carry_out(self, request, obj, ObjectAction(ACTIONS["publish"].run))
+            return HttpResponseRedirect(self.address(obj))
+        if "_check" in request.POST:
+            return HttpResponseRedirect(f"{self.address(obj)}#problems")
+        return super().response_change(request, obj)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        if (sync := kwargs.get("obj")) is not None:
+            context.update(change_context(sync), rights=rights(request, sync.connection))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # The preview shows records, so it asks for the dataset's permission as well.
+    def get_urls(self) -> list[URLPattern]:
+        preview = self.admin_site.admin_view(self.preview)
+        return [path("<path:object_id>/preview/", preview, name="syncline_sync_preview"), *super().get_urls()]
+
+    def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        sync = self.found(request, object_id)
+        context = self.page(request, title=f"Preview of {sync.name}", original=sync, **preview_context(request, sync))
+        return TemplateResponse(request, "admin/syncline/sync/preview.html", context)
+
+    @admin.display(description="dataset → object")
+    def what(self, obj: Sync) -> SafeString:
+        return format_html("{} → {}", obj.dataset, obj.object_type)
+
+    @admin.display(description="schedule", ordering="cron", empty_value="by hand")
+    def schedule(self, obj: Sync) -> str:
+        return obj.cron
+
+    @admin.display(description="last run", empty_value="never")
+    def last_run(self, obj: Any) -> SafeString | None:
+        if obj.last_run_id is None:
+            return None
+        label = Run.State(obj.last_run_state).label
+        return link(reverse("admin:syncline_run_change", args=[obj.last_run_id]), badge(obj.last_run_state, label))
+
+    @admin.display(description="next times (UTC)")
+    def next_times(self, obj: Sync) -> str:
+        if not obj.enabled:
+            return "never: the sync is switched off"
+        times = schedule.next_times(obj.cron)
+        return ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in times) or "by hand only; write a schedule above to have it run"
+
+
+def change_context(sync: Sync) -> dict[str, Any]:
+    """What stands around the form: draft and versions, problems, what the account and the dataset offer."""
+    draft = publishing.draft_content(sync)
+    object_type, dataset = object_of(sync), dataset_of(sync)
+    versions = sync.versions.select_related("published_by").order_by("-number")
+    runs = sync.runs.order_by("-id").select_related("version").only(*_RUN_COLUMNS)
+    return {
+        "draft": draft,
+        "problems": publishing.problems(sync),
+        "unpublished": sync.current is None or sync.current.digest != draft.digest,
+        "versions": list(versions[:VERSIONS_SHOWN]),
+        "last_runs": list(runs[:5]),
+        "targets_id": TARGETS,
+        "object_type": object_type,
+        "dataset_info": dataset.info if dataset else None,
+        "transforms": list(TRANSFORMS.values()),
+    }
+
+
+_RUN_COLUMNS = ("id", "state", "kind", "created_at", "started_at", "finished_at", "reason", "sync", "version__number")

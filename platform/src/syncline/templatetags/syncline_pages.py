@@ -1,0 +1,32 @@
+"""Tags of the admin's templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+from django.db.models import Model
+from django.template import Context
+
+from syncline.pages.record_panel import panel
+from syncline.syncs import notation
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def record_panel(context: Context, original: Any) -> Any:
+    """The rows of the record panel; None outside an object's page."""
+    return panel(context["request"].user, original) if isinstance(original, Model) else None
+
+
+@register.filter
+def steps(transforms: object) -> str:
+    """Transforms as the line a person writes."""
+    return notation.write(transforms or [])
+
+
+@register.filter
+def item(mapping: Mapping[Any, Any], key: Any) -> Any:
+    return mapping.get(key)
