@@ -28,6 +28,7 @@ from syncline.contract import (
     Status,
 )
 from syncline.ledger.models import Link
+from syncline.ledger.resolve import link_by_hand, unlink
 from syncline.runs import claims, execute
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import pipeline, reader, results, sender
@@ -432,6 +433,35 @@ def test_a_deleted_record_is_created_again(lab: Lab, own_key: bool) -> None:
     assert (run.state, counts(run)) == ("succeeded", {"updated": 2, "created": 1})
     assert lab.link(one).remote_id not in (None, before)
     assert_in_step(lab)
+
+
+def test_a_match_that_is_deleted_before_it_is_written_is_not_mistaken_for_ours(lab: Lab) -> None:
+    people, sync = lab.people(1), lab.sync()
+    there = lab.vendor.seed("people", name="x", email="p0@example.org")
+
+    def deleted(vendor: Vendor, object_type: object, changes: object) -> None:
+        vendor.delete("people", there)
+
+    lab.vendor.faults = [deleted]
+    run = lab.run(sync)
+    assert (run.state, counts(run)) == ("succeeded", {"created": 1})
+    assert lab.link(people[0]).remote_id not in (None, there)
+    assert_in_step(lab)
+
+
+def test_a_link_made_by_hand_to_nothing_goes_back_to_review(lab: Lab) -> None:
+    people, sync = lab.people(1), lab.sync()
+    lab.vendor.seed("people", name="x", email="p0@example.org")
+    lab.vendor.seed("people", name="y", email="p0@example.org")
+    assert counts(lab.run(sync)) == {"ambiguous": 1}
+    link_by_hand(lab.link(people[0]), "nowhere", "Ann")
+    assert counts(lab.run(sync)) == {"ambiguous": 1}
+    assert "no remote record nowhere" in lab.link(people[0]).reason
+    there = lab.vendor.live()[0]
+    unlink(lab.link(people[0]), "Ann")
+    link_by_hand(lab.link(people[0]), there.id, "Ann")
+    assert counts(lab.run(sync)) == {"adopted": 1}
+    assert lab.link(people[0]).remote_id == there.id
 
 
 def test_a_recreation_without_an_answer_is_looked_up_as_well(lab: Lab) -> None:

@@ -150,6 +150,8 @@ def _refused(work: Work, error: RecordError) -> Outcome:
 
 
 def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answer:
+    if survivor is None and work.adopting:
+        return _vanished(work)
     if survivor is None:
         return _GONE["leave" if policy.mode == "update" else policy.gone_policy](policy, work)
     remote_id, owner = survivor
@@ -168,6 +170,16 @@ def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answe
         work, op=Op.UPDATE, revision=work.revision + 1, remote_id=remote_id, write=write, delivered=None, have={}, again=True
     )
     return Answer(moved, again)
+
+
+def _vanished(work: Work) -> Answer:
+    """It was deleted between the look-up and the write, and never was ours: look again."""
+    link = work.row.link
+    if link and link.remote_id:  # linked by hand
+        reason = f"There is no remote record {work.remote_id}. Link another one, or unlink it to have it matched."
+        return Answer(_after_loss(work, State.AMBIGUOUS, Problem("not_there", reason, group="not_there"), "ambiguous"))
+    attempt = replace(_base(work, State.PENDING), remote_id=None, op=work.op, status=Status.REJECTED, sent=_sent(work))
+    return Answer(attempt, deferred=Deferred(work.key, 0.0))
 
 
 def _leave(_policy: Policy, work: Work) -> Answer:
