@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from rest_framework.routers import SimpleRouter
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from . import views
+
+router = SimpleRouter()
+router.register("connections", views.ConnectionViewSet, basename="connection")
+router.register("syncs", views.SyncViewSet, basename="sync")
+router.register("runs", views.RunViewSet, basename="run")
+urlpatterns = router.urls

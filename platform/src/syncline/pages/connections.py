@@ -78,7 +78,7 @@ class GrantInline(StockInline):
         return obj is not None and rights(request, obj).change
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.has_add_permission(request, obj)
+        return obj is None or self.has_add_permission(request, obj)  # None: asked for the rows of the connection being shown
 
     has_view_permission = has_delete_permission = has_change_permission
 
@@ -174,6 +174,9 @@ class ConnectionPage(ActionsAdmin):
         context.update(sections_of(form), connector_title=form.connector.title if form.connector else form.connector_key)
         if obj is not None:
             context.update(
+                title=obj.name,
+                subtitle=None,
+                show_save_and_add_another=False,
                 rights=rights(request, obj),
                 state_badge=badge(obj.state, obj.get_state_display()),
                 offered=overview.offered(obj),

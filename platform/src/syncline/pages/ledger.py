@@ -12,13 +12,14 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from syncline.ledger import resolve
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.reading import add_titles, entries
 from syncline.runs import overview
 from syncline.runs.models import Run
 from syncline.runs.outcome import next_step
 
-from .base import ConnectionAdmin, person
+from .base import ActionsAdmin, ConnectionAdmin, ObjectAction, person, rights
 from .display import badge, link, shortened
 from .filters import AttentionFilter, ConnectionFilter, PairFilter
 
@@ -26,17 +27,38 @@ ENTRIES_PER_PAGE = 25
 HEADINGS = {"review": "Ledger: records for review", "rejected": "Ledger: rejected records"}
 
 
+def link_by_hand(page: Any, request: HttpRequest, found: Link) -> str:
+    remote_id = request.POST.get("remote_id", "").strip()
+    resolve.link_by_hand(found, remote_id, str(request.user))
+    return f"Linked to {remote_id}. The next run writes the mapped values to it."
+
+
+def unlink(page: Any, request: HttpRequest, found: Link) -> str:
+    resolve.unlink(found, str(request.user))
+    return "Unlinked. The next run looks for its remote record anew."
+
+
+def look_again(page: Any, request: HttpRequest, found: Link) -> str:
+    resolve.look_again([found], str(request.user))
+    return "The next run looks at this record again, whether or not anything changed."
+
+
 @admin.register(Link)
-class LedgerPage(ConnectionAdmin):
+class LedgerPage(ActionsAdmin):
     list_display = ["record", "status", "why", "remote_id", "object_type", "connection", "delivered_at"]
     list_select_related = ["connection"]
     list_filter = [AttentionFilter, "state", ConnectionFilter, PairFilter]
     search_fields = ["local_key__exact", "remote_id__exact"]
     search_help_text = "Local key or remote id, exactly"
     ordering = ["-id"]
+    object_actions = {
+        "link": ObjectAction(link_by_hand),
+        "unlink": ObjectAction(unlink),
+        "look-again": ObjectAction(look_again, "run"),
+    }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Link]:
-        return super().get_queryset(request).select_related("connection").defer("connection__credentials")
+        return super().get_queryset(request).select_related("connection__owner").defer("connection__credentials")
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return rows.defer("connection__credentials", "delivered", "associations")
@@ -83,6 +105,7 @@ def link_context(request: HttpRequest, found: Any) -> dict[str, Any]:
         "entries": [{"entry": one, "badge": badge(one.status)} for one in shown],
         "entry_pages": shown,
         "runs": {one.pk: one for one in runs},
+        "rights": rights(request, found.connection),
         "record_address": record_address(request, found),
     }
 

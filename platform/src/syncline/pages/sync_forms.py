@@ -61,6 +61,7 @@ class SyncForm(ModelForm):
     class Meta:
         model = Sync
         fields = ("name", "mode", "segment", "filter", "gone_policy", "cron", "enabled")
+        labels = {"cron": "Schedule (cron, UTC)", "enabled": "Switched on"}
         widgets = {
             "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
             "cron": forms.TextInput(attrs={"placeholder": "0 3 * * *"}),

@@ -39,7 +39,7 @@ class DraftInline(StockInline):
         return obj is not None and rights(request, obj.connection).change
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.has_add_permission(request, obj)
+        return obj is None or self.has_add_permission(request, obj)  # None: asked for the rows of the sync being shown
 
     has_view_permission = has_delete_permission = has_change_permission
 
@@ -97,15 +97,13 @@ class SyncPage(ActionsAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
-        fixed = "These stay as they are, because the ledger's links belong to them. For another pair, add another sync."
         return [
-            (None, {"fields": ["name", ("connection", "dataset", "object_type")], "description": fixed}),
-            ("What is synced", {"fields": ["mode", "segment", "filter", "gone_policy"]}),
+            ("What is synced", {"fields": ["name", "mode", "segment", "filter", "gone_policy"]}),
             ("When", {"fields": ["cron", "enabled", "next_times"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["connection", "dataset", "object_type", "next_times"] if obj else []
+        return ["next_times"] if obj else []
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
@@ -152,7 +150,8 @@ class SyncPage(ActionsAdmin):
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if (sync := kwargs.get("obj")) is not None:
-            context.update(change_context(sync), rights=rights(request, sync.connection))
+            context.update(change_context(sync), rights=rights(request, sync.connection), title=sync.name, subtitle=None)
+            context["show_save_and_add_another"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
     # The preview shows records, so it asks for the dataset's permission as well.

@@ -1,0 +1,58 @@
+"""What the API tells about connections, syncs and runs. No settings, no credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rest_framework import serializers
+
+from syncline.connections.models import Connection
+from syncline.runs.models import Run
+from syncline.syncs.models import Sync
+
+if TYPE_CHECKING:
+    ConnectionBase = serializers.ModelSerializer[Connection]
+    SyncBase = serializers.ModelSerializer[Sync]
+    RunBase = serializers.ModelSerializer[Run]
+    Plain = serializers.Serializer[Run]
+else:
+    ConnectionBase = SyncBase = RunBase = serializers.ModelSerializer
+    Plain = serializers.Serializer
+
+
+class ConnectionSerializer(ConnectionBase):
+    class Meta:
+        model = Connection
+        fields = ("id", "connector", "name", "account_id", "account_name", "state", "state_reason", "checked_at")
+
+
+class SyncSerializer(SyncBase):
+    version = serializers.IntegerField(source="current.number", default=None, help_text="The published mapping, null for none.")
+    last_run = serializers.IntegerField(source="last_run_id", allow_null=True)
+    last_run_state = serializers.ChoiceField(Run.State.choices, allow_null=True)
+
+    class Meta:
+        model = Sync
+        fields = (
+            "id", "name", "connection", "dataset", "object_type", "direction", "mode", "segment", "cron", "enabled",
+            "version", "next_due_at", "last_run", "last_run_state",
+        )  # fmt: skip
+
+
+class RunSerializer(RunBase):
+    """Counts of an active run are what its parts have counted so far."""
+
+    version = serializers.IntegerField(source="version.number")
+
+    class Meta:
+        model = Run
+        fields = (
+            "id", "sync", "version", "kind", "state", "trigger", "reason", "created_at", "started_at", "finished_at",
+            *Run.NAMES,
+        )  # fmt: skip
+
+
+class RunRequestSerializer(Plain):
+    kind = serializers.ChoiceField(
+        [(Run.Kind.FULL.value, Run.Kind.FULL.label), (Run.Kind.RETRY.value, Run.Kind.RETRY.label)], default=Run.Kind.FULL.value
+    )

@@ -1,0 +1,131 @@
+"""Connections, syncs and runs, as far as the person may see them. Runs are started and cancelled by POST."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import exceptions, mixins, pagination, permissions, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from syncline.connections import access
+from syncline.connections.models import Connection
+from syncline.contract import SynclineError
+from syncline.runs import overview, progress, start
+from syncline.runs.models import Run
+from syncline.syncs.models import Sync
+
+from .serializers import ConnectionSerializer, RunRequestSerializer, RunSerializer, SyncSerializer
+
+if TYPE_CHECKING:
+    Viewing = viewsets.GenericViewSet[Any]
+else:
+    Viewing = viewsets.GenericViewSet
+
+REFUSED = OpenApiResponse(description="It cannot be done now; `detail` says why and what to do.")
+
+
+class Refused(exceptions.APIException):
+    """What a SynclineError says, as an answer."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "refused"
+
+
+class Pages(pagination.PageNumberPagination):
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+
+class ReadingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Viewing):
+    permission_classes = [permissions.IsAuthenticated]
+    pagination_class = Pages
+    filter_backends: list[Any] = []
+
+    @property
+    def user(self) -> User:
+        return cast(User, self.request.user)
+
+    def refuse_unless_runnable(self, connection: Connection) -> None:
+        if not access.may_run(self.user, connection):
+            raise exceptions.PermissionDenied(f"You may not run syncs over {connection.name}. Ask its owner for a grant.")
+
+
+class ConnectionViewSet(ReadingViewSet):
+    """The connections you own or were granted."""
+
+    serializer_class = ConnectionSerializer
+    queryset = Connection.objects.none()
+
+    def get_queryset(self) -> QuerySet[Connection]:
+        return access.visible_connections(self.user).defer("credentials", "settings").order_by("id")
+
+
+class SyncViewSet(ReadingViewSet):
+    """The syncs over these connections, each with its last run."""
+
+    serializer_class = SyncSerializer
+    queryset = Sync.objects.none()
+
+    def get_queryset(self) -> QuerySet[Sync]:
+        seen = Sync.objects.filter(connection__in=access.visible_connections(self.user))
+        related = seen.select_related("connection__owner", "current").defer("connection__credentials", "current__content")
+        found: QuerySet[Sync] = overview.with_last_run(related).order_by("id")
+        return found
+
+    @extend_schema(
+        request=RunRequestSerializer,
+        responses={201: RunSerializer, 409: REFUSED},
+        description="Starts a run: `full`, or `retry` for the records with problems.",
+    )
+    @action(detail=True, methods=["post"])
+    def run(self, request: Request, **_pk: str) -> Response:
+        sync = self.get_object()
+        self.refuse_unless_runnable(sync.connection)
+        asked = RunRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            run = start.start_run(sync, kind=asked.validated_data["kind"], trigger="api", user=self.user)
+        except SynclineError as error:
+            raise Refused(str(error)) from error
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
+
+
+class RunViewSet(ReadingViewSet):
+    """Runs with their counts, newest first; `?sync=` for one sync's."""
+
+    serializer_class = RunSerializer
+    queryset = Run.objects.none()
+
+    def get_queryset(self) -> QuerySet[Run]:
+        runs = overview.visible_runs(self.user).select_related("sync__connection__owner").order_by("-id")
+        asked = self.request.query_params.get("sync", "")
+        return runs.filter(sync=int(asked)) if asked.isdecimal() else runs
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        return None if page is None else progress.with_counts(page)
+
+    def get_object(self) -> Any:
+        return progress.with_counts([super().get_object()])[0]
+
+    @extend_schema(
+        request=None,
+        responses={200: RunSerializer, 409: REFUSED},
+        description="Workers stop at their next batch; what was recorded stays.",
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, _request: Request, **_pk: str) -> Response:
+        run = self.get_object()
+        self.refuse_unless_runnable(run.sync.connection)
+        if run.state not in Run.ACTIVE:
+            raise Refused("This run has ended already; there is nothing to cancel.")
+        start.cancel(run)
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data)
