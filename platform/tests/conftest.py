@@ -190,3 +190,12 @@ def vendor() -> Iterator[Vendor]:
     server.server_close()
     thread.join()
     del sys.modules[module.__name__]
+
+
+@pytest.fixture
+def estates(vendor: Vendor, db: None) -> Iterator[tuple[Any, Any]]:
+    """Ann's and Bob's connections, syncs, runs and links, as `administering.world` makes them."""
+    from administering import world
+
+    with world.plugins():
+        yield world.estate("ann", vendor.url), world.estate("bob", vendor.url)

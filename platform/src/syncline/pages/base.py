@@ -67,7 +67,9 @@ class ConnectionAdmin(StockAdmin):
 
     #: Lookup from the model to its connection; "pk" for the connection itself.
     connection_lookup = "connection"
+    list_title = ""
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # one count per choice is too much for a ledger
     list_per_page = 50
 
     def connection_of(self, obj: Any) -> Connection:
@@ -111,6 +113,10 @@ class ConnectionAdmin(StockAdmin):
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {}  # no bulk deletes: each object is protected by its own rules
+
+    def changelist_view(self, request: HttpRequest, extra_context: Context | None = None) -> HttpResponse:
+        context = {"title": self.list_title or str(self.opts.verbose_name_plural).capitalize(), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def page(self, request: HttpRequest, **context: Any) -> Context:
         """The context of a page of our own inside the admin."""

@@ -20,7 +20,8 @@ from .filters import ConnectionFilter
 
 @admin.register(ObjectSnapshot)
 class CatalogPage(ConnectionAdmin):
-    list_display = ["title", "key", "connection", "properties_here", "discovered_at", "gone_at"]
+    list_title = "Catalog: what the connected accounts offer"
+    list_display = ["title", "key", "over", "properties_here", "discovered_at", "gone_at"]
     list_select_related = ["connection"]
     list_filter = [ConnectionFilter]
     search_fields = ["title", "key"]
@@ -29,12 +30,13 @@ class CatalogPage(ConnectionAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return overview.counted(super().get_queryset(request)).defer("connection__credentials", "content")
 
+    @admin.display(description="connection", ordering="connection__name")
+    def over(self, obj: ObjectSnapshot) -> str:
+        return obj.connection.name
+
     @admin.display(description="properties", ordering="properties")
     def properties_here(self, obj: Any) -> int:
         return int(obj.properties)
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Catalog: what the connected accounts offer", **(extra_context or {})})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

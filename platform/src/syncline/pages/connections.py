@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -69,6 +69,9 @@ class GrantInline(StockInline):
     fields = ["user", "group", "may_run"]
     extra = 1
     verbose_name_plural = "grants: who else sees this connection, and who may run its syncs"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Grant]:
+        return super().get_queryset(request).select_related("user", "group")
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Without the stock wrapper: who shares a connection need not be able to add users."""
@@ -165,8 +168,8 @@ class ConnectionPage(ActionsAdmin):
         form.store(person(request))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
-        request.POST = cast(Any, {**request.POST.dict(), "_continue": "1"})  # the next step, Connect, stands on its page
-        return super().response_add(request, obj, post_url_continue)
+        super().response_add(request, obj, post_url_continue)  # for its message
+        return HttpResponseRedirect(self.address(obj))  # the next step, Connect, stands on its page
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         obj = kwargs.get("obj")

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncline.ledger import resolve
@@ -45,7 +46,7 @@ def look_again(page: Any, request: HttpRequest, found: Link) -> str:
 
 @admin.register(Link)
 class LedgerPage(ActionsAdmin):
-    list_display = ["record", "status", "why", "remote_id", "object_type", "connection", "delivered_at"]
+    list_display = ["record", "status", "why", "there", "delivered_at"]
     list_select_related = ["connection"]
     list_filter = [AttentionFilter, "state", ConnectionFilter, PairFilter]
     search_fields = ["local_key__exact", "remote_id__exact"]
@@ -79,9 +80,14 @@ class LedgerPage(ActionsAdmin):
         context = self.page(request, title=found.title or f"{found.dataset} {found.local_key}", **link_context(request, found))
         return TemplateResponse(request, "admin/syncline/link/page.html", context)
 
-    @admin.display(description="record", ordering="local_key")
-    def record(self, obj: Any) -> str:
-        return f"{obj.title or obj.dataset} ({obj.local_key})"
+    @admin.display(description="record here", ordering="local_key")
+    def record(self, obj: Any) -> SafeString:
+        return format_html('{}<span class="below">{} {}</span>', obj.title or "(no name)", obj.dataset, obj.local_key)
+
+    @admin.display(description="record there")
+    def there(self, obj: Any) -> SafeString:
+        name = obj.connection.name
+        return format_html('{}<span class="below">{} in {}</span>', obj.remote_id or "–", obj.object_type, name)
 
     @admin.display(description="state", ordering="state")
     def status(self, obj: Link) -> SafeString:
@@ -130,6 +136,7 @@ def record_address(request: HttpRequest, found: Link) -> str:
 class ErrorGroupPage(ConnectionAdmin):
     """Causes over all runs, newest first; each leads to its run, where its sample records are."""
 
+    list_title = "Error groups: why records were not delivered, by run"
     list_display = ["cause_text", "number", "status", "property", "step", "run"]
     list_display_links = None
     list_filter = ["state"]

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncline.connections.models import Connection
@@ -53,7 +54,7 @@ def stop(page: Any, request: HttpRequest, run: Run) -> str:
 @admin.register(Run)
 class RunPage(ActionsAdmin):
     connection_lookup = "sync__connection"
-    list_display = ["number", "sync", "over", "status", "kind", "trigger", "created_at", "took", *Run.NAMES]
+    list_display = ["number", "what", "status", "counts", "read", "took", "created_at", "why_run"]
     list_display_links = ["number"]
     list_filter = ["state", ConnectionOfRun, SyncFilter]
     list_select_related = ["sync__connection"]
@@ -91,9 +92,18 @@ class RunPage(ActionsAdmin):
     def number(self, obj: Run) -> str:
         return f"{obj.pk}"
 
-    @admin.display(description="connection")
-    def over(self, obj: Run) -> str:
-        return obj.sync.connection.name
+    @admin.display(description="sync, connection")
+    def what(self, obj: Run) -> SafeString:
+        return format_html('{}<span class="below">{}</span>', obj.sync.name, obj.sync.connection.name)
+
+    @admin.display(description="counts", empty_value="–")
+    def counts(self, obj: Run) -> str:
+        found = [(getattr(obj, name), label) for name, label, _ in (*RESULTS, *TROUBLES)]
+        return ", ".join(f"{number:,} {label}" for number, label in found if number)
+
+    @admin.display(description="kind, by")
+    def why_run(self, obj: Run) -> SafeString:
+        return format_html('{}<span class="below">{}</span>', obj.get_kind_display(), obj.trigger)
 
     @admin.display(description="state", ordering="state")
     def status(self, obj: Run) -> SafeString:

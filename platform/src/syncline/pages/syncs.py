@@ -62,7 +62,7 @@ class StepInline(DraftInline):
 @admin.register(Sync)
 class SyncPage(ActionsAdmin):
     form = SyncForm
-    list_display = ["name", "what", "connection", "mode", "schedule", "last_run", "next_due_at", "enabled"]
+    list_display = ["name", "what", "over", "mode", "timetable", "last_run", "next_due_at", "enabled"]
     list_select_related = ["connection"]
     list_filter = [ConnectionFilter, "enabled"]
     search_fields = ["name", "dataset", "object_type"]
@@ -168,8 +168,12 @@ class SyncPage(ActionsAdmin):
     def what(self, obj: Sync) -> SafeString:
         return format_html("{} → {}", obj.dataset, obj.object_type)
 
+    @admin.display(description="connection", ordering="connection__name")
+    def over(self, obj: Sync) -> str:
+        return obj.connection.name
+
     @admin.display(description="schedule", ordering="cron", empty_value="by hand")
-    def schedule(self, obj: Sync) -> str:
+    def timetable(self, obj: Sync) -> str:
         return obj.cron
 
     @admin.display(description="last run", empty_value="never")
