@@ -126,6 +126,8 @@ def _lost_before(policy: Policy, row: Row, link: LinkState, mapped: Mapped, refe
 
 
 def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Verdict:
+    if _keyed_doubt(policy, row) and not match.own:
+        return _creation(policy, row, mapped, references)  # by our own key: whatever matches by now, it was sent
     if match.code:
         return note(row, State.AMBIGUOUS, "ambiguous", Problem(match.code, match.reason, group=match.code))
     if match.remote_id is None:
@@ -135,6 +137,12 @@ def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, 
         return note(row, State.EXCLUDED, "excluded", Problem("exists", f"It exists already as {match.remote_id}."))
     found = adoption(policy, row, mapped, references, match)
     return replace(found, counter="created") if ours and match.own else found
+
+
+def _keyed_doubt(policy: Policy, row: Row) -> bool:
+    link = row.link
+    sent = bool(link and link.state == State.UNCERTAIN and link.uncertain_op == Op.UPSERT)
+    return sent and bool(policy.object_type.unique_key) and policy.mode != "update"
 
 
 def adoption(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Work:

@@ -61,13 +61,15 @@ def decide(rule: MatchRule, key: str, own: Sequence[Hit], findings: Sequence[Ste
         others = [k for k in finding.here if k != key]
         if others and not step.only_if_unique:
             return _shared(step.property, finding.value, others)
-        if not finding.there:
+        # weak: a record linked to another of ours has that one's value, whichever of the two was sent first
+        there = [h for h in finding.there if h.owner in ("", key)] if step.only_if_unique else finding.there
+        if not there:
             continue
         if others:
             return _shared(step.property, finding.value, others)
-        if step.only_if_unique and (clash := _contradiction(rule, number, by_step, finding.there)):
+        if step.only_if_unique and (clash := _contradiction(rule, number, by_step, there)):
             return clash
-        return _adopt(finding.there, key, f"{step.property} {finding.value!r}", unique_value)
+        return _adopt(there, key, f"{step.property} {finding.value!r}", unique_value)
     return CREATE
 
 
