@@ -1,0 +1,129 @@
+"""Starting runs: one at a time, on time, with the right permissions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.utils import timezone
+from syncline.contract import ConfigError
+from syncline.runs.models import Run
+from syncline.runs.start import AlreadyRunning, cancel, start_run
+from syncline.runs.tick import next_due, start_due, tick
+from syncline.syncs.models import Sync
+
+sys.path += [path for path in (str(Path(__file__).parent),) if path not in sys.path]
+
+from pushing.lab import Lab, installed
+from pushing.vendor import Vendor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with installed(Vendor()):
+        yield Lab(Vendor())
+
+
+def together(work: Callable[[], object], times: int = 6) -> list[object]:
+    def one(_: int) -> object:
+        try:
+            return work()
+        except AlreadyRunning as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(one, range(times)))
+
+
+def test_of_many_who_start_a_sync_at_once_one_does(lab: Lab) -> None:
+    sync = lab.sync()
+    found = together(lambda: start_run(sync))
+    assert sum(isinstance(one, Run) for one in found) == 1
+    assert sum(isinstance(one, AlreadyRunning) for one in found) == 5
+    assert Run.objects.get().parts.count() == 2
+
+
+def test_a_cancelled_run_makes_room_for_the_next(lab: Lab) -> None:
+    sync = lab.sync()
+    run = start_run(sync)
+    cancel(run)
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert start_run(sync).pk != run.pk
+
+
+def test_a_due_sync_is_started_once_by_several_tickers_and_a_missed_time_made_up_for_once(lab: Lab) -> None:
+    sync = lab.sync(cron="*/5 * * * *")
+    Sync.objects.update(next_due_at=timezone.now() - dt.timedelta(days=3))
+    assert sum(map(int, together(start_due))) == 1  # type: ignore[call-overload]
+    assert Run.objects.get().trigger == "schedule"
+    sync.refresh_from_db()
+    assert sync.next_due_at is not None
+    assert timezone.now() < sync.next_due_at <= timezone.now() + dt.timedelta(minutes=5)
+    cancel(Run.objects.get())
+    assert start_due() == 0
+
+
+def test_a_sync_that_was_just_given_a_schedule_starts_at_its_next_time(lab: Lab) -> None:
+    sync = lab.sync(cron="0 3 * * *")
+    assert start_due() == 0
+    sync.refresh_from_db()
+    assert sync.next_due_at == next_due("0 3 * * *", timezone.now())
+
+
+def test_a_schedule_that_cannot_be_read_stops_no_other(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    bad, good = lab.sync(cron="every day"), lab.sync(cron="* * * * *")
+    tick()
+    Sync.objects.filter(pk=good.pk).update(next_due_at=timezone.now() - dt.timedelta(minutes=1))
+    tick()
+    assert [run.sync_id for run in Run.objects.all()] == [good.pk]
+    assert f"The sync {bad.pk} has the schedule 'every day', which cannot be read" in caplog.text
+
+
+def test_a_disabled_sync_and_one_without_schedule_are_not_started(lab: Lab) -> None:
+    lab.sync(cron="* * * * *", enabled=False)
+    lab.sync()
+    Sync.objects.update(next_due_at=timezone.now() - dt.timedelta(minutes=1))
+    assert start_due() == 0
+
+
+def test_a_sync_without_a_published_mapping_says_so(lab: Lab) -> None:
+    sync = lab.sync()
+    Sync.objects.update(current=None)
+    sync.refresh_from_db()
+    with pytest.raises(ConfigError, match=r"no published mapping\. Publish its draft first"):
+        start_run(sync)
+
+
+def test_an_inactive_owner_parks_the_connection_and_the_others_go_on(lab: Lab) -> None:
+    sync = lab.sync(cron="* * * * *")
+    User.objects.filter(pk=lab.owner.pk).update(is_active=False)
+    Sync.objects.update(next_due_at=timezone.now() - dt.timedelta(minutes=1))
+    assert start_due() == 0
+    with pytest.raises(ConfigError, match="owner"):
+        start_run(Sync.objects.get(pk=sync.pk))
+    assert not Run.objects.exists()
+
+
+def test_the_owner_needs_the_datasets_permission(lab: Lab) -> None:
+    sync = lab.sync()
+    User.objects.filter(pk=lab.owner.pk).update(is_superuser=False)
+    with pytest.raises(ConfigError, match=r"may not read test.person \(permission auth.view_user\)"):
+        start_run(Sync.objects.get(pk=sync.pk))
+    lab.owner.user_permissions.add(Permission.objects.get(codename="view_user"))
+    assert start_run(Sync.objects.get(pk=sync.pk)).state == "queued"
+
+
+def test_somebody_without_a_grant_may_not_start_it(lab: Lab) -> None:
+    with pytest.raises(ConfigError, match="Ask its owner for a grant"):
+        start_run(lab.sync(), user=User.objects.create_user("stranger"))
