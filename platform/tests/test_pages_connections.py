@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from syncline.connections import service
 from syncline.connections.models import Connection, Grant, Registration
+from syncline.models import Entry, Link, Run, Sync
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -22,6 +23,7 @@ from administering.world import Estate, staff  # noqa: E402
 pytestmark = pytest.mark.django_db
 
 ADD = "/admin/syncline/connection/add/?connector=toy"
+CLIENT_SECRET = "client-s3cr3t-canary"
 NO_GRANTS = {"grants-TOTAL_FORMS": "0", "grants-INITIAL_FORMS": "0"}
 
 
@@ -100,7 +102,7 @@ def test_a_name_can_be_used_once_per_connector(ann: Client, vendor: Any) -> None
 
 
 def test_oauth_needs_no_typed_credentials_and_is_begun_by_a_button(ann: Client, vendor: Any) -> None:
-    app = Registration.objects.create(connector="toy", name="app", client_id="id", client_secret="client-s3cr3t-canary")
+    app = Registration.objects.create(connector="toy", name="app", client_id="id", client_secret=CLIENT_SECRET)
     ann.post(ADD, form(vendor, sign_in="oauth", registration=str(app.pk), **{"credentials-token-token": ""}))
     made = Connection.objects.get()
     assert made.state == "new"
@@ -168,6 +170,31 @@ def test_a_failing_check_says_why_and_is_shown_as_the_state(ann: Client, vendor:
     assert "reconnect needed" in shown
     assert "401" in shown
     assert not LogEntry.objects.filter(change_message__contains="works").exists()
+
+
+def test_connecting_at_the_vendors_page_is_kept_in_the_history(ann: Client, vendor: Any) -> None:
+    app = Registration.objects.create(connector="toy", name="app", client_id="id", client_secret=CLIENT_SECRET)
+    ann.post(ADD, form(vendor, sign_in="oauth", registration=str(app.pk), **{"credentials-token-token": ""}))
+    made = Connection.objects.get()
+    asked = ann.post(reverse("oauth:start", args=[made.pk]))["Location"]
+    shown = ann.get("/oauth/callback/", vendor.give_code(asked), follow=True).content.decode()
+    assert "Mine is connected to Toy account." in shown
+    assert "Connect again" in shown
+    assert LogEntry.objects.filter(object_id=str(made.pk), change_message="Mine is connected to Toy account.").exists()
+
+
+def test_a_connection_goes_with_its_catalog_unless_syncs_hold_it(client: Client, estates: tuple[Estate, Estate]) -> None:
+    ann, _ = estates
+    client.force_login(ann.owner)
+    page = reverse("admin:syncline_connection_delete", args=[ann.connection.pk])
+    client.post(page, {"post": "yes"})
+    assert Connection.objects.filter(pk=ann.connection.pk).exists()
+    assert "protected" in client.get(page).content.decode()
+    Entry.objects.all().delete()
+    for model in (Link, Run, Sync):
+        model.objects.all().delete()
+    assert client.post(page, {"post": "yes"}).status_code == 302
+    assert not Connection.objects.filter(pk=ann.connection.pk).exists()
 
 
 def test_grants_are_given_in_the_form(ann: Client, vendor: Any) -> None:

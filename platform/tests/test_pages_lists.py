@@ -36,7 +36,7 @@ def more_connections(one: Estate) -> None:
             connector="toy", name=f"more {number}", owner=staff(f"owner{number}"), state="reconnect", state_reason="why"
         )
         Grant.objects.create(connection=made, user=one.owner)
-        content = one.connection.objects_offered.get().content  # type: ignore[attr-defined]
+        content = one.connection.objects_offered.get().content
         ObjectSnapshot.objects.create(
             connection=made, key="k", title=f"T{number}", content=content, digest="", discovered_at=one.run.created_at
         )

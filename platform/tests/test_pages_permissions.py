@@ -31,7 +31,7 @@ def address(name: str, *args: Any) -> str:
 
 def pages_of(one: Estate) -> Iterator[str]:
     """Every address about something of this estate that is looked at."""
-    snapshot = one.connection.objects_offered.get()  # type: ignore[attr-defined]
+    snapshot = one.connection.objects_offered.get()
     objects = {"connection": one.connection, "sync": one.sync, "run": one.run, "link": one.link}
     for model, obj in {**objects, "errorgroup": one.group, "objectsnapshot": snapshot}.items():
         yield address(f"{model}_change", obj.pk)

@@ -189,7 +189,7 @@ def test_the_overview_counts_what_needs_a_person(client: Client, ann: Estate, go
 
 
 def test_the_catalog_is_searched_by_name_and_label(client: Client, ann: Estate) -> None:
-    page = reverse("admin:syncline_objectsnapshot_change", args=[ann.connection.objects_offered.get().pk])  # type: ignore[attr-defined]
+    page = reverse("admin:syncline_objectsnapshot_change", args=[ann.connection.objects_offered.get().pk])
     assert {one.name for one in client.get(page).context["properties"]} == {"name", "size"}
     assert {one.name for one in client.get(page, {"q": "SIZ"}).context["properties"]} == {"size"}
     assert "No property has" in text(client, page, q="colour")

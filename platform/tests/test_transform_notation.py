@@ -77,6 +77,8 @@ def test_the_next_times_of_a_schedule() -> None:
     assert schedule.next_times("", 3) == []
 
 
-@pytest.mark.parametrize(("cron", "fine"), [("", True), ("*/15 * * * *", True), ("@daily", False), ("0 3 * *", False), ("0 0 30 2 *", False)])
+@pytest.mark.parametrize(
+    ("cron", "fine"), [("", True), ("*/15 * * * *", True), ("@daily", False), ("0 3 * *", False), ("0 0 30 2 *", False)]
+)
 def test_schedules_are_checked(cron: str, fine: bool) -> None:
     assert (schedule.complaint(cron) == "") is fine

@@ -147,7 +147,7 @@ def estate(name: str, url: str) -> Estate:
     service.connect(connection, "token", TOKEN)
     Connection.objects.filter(pk=connection.pk).update(account_name=f"{mark}account")
     catalog.refresh(connection)
-    connection.objects_offered.update(title=f"{mark}things")  # type: ignore[attr-defined]
+    connection.objects_offered.update(title=f"{mark}things")
     sync = Sync.objects.create(
         name=f"{mark}sync", connection=connection, dataset="test.user", object_type="things", cron="0 3 * * *"
     )

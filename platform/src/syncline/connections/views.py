@@ -42,7 +42,16 @@ def callback(request: HttpRequest) -> HttpResponse:
         connection = oauth.finish(request.GET.dict(), cast(User, request.user), _session_key(request))
     except SynclineError as error:
         return _back(request, None, messages.ERROR, str(error))
-    return _back(request, connection, messages.SUCCESS, f"{connection.name} is connected to {connection.account_name}.")
+    sentence = f"{connection.name} is connected to {connection.account_name}."
+    _keep(request, connection, sentence)
+    return _back(request, connection, messages.SUCCESS, sentence)
+
+
+def _keep(request: HttpRequest, connection: Connection, sentence: str) -> None:
+    """In the connection's history, beside what is done with it in the admin."""
+    from django.contrib.admin.models import CHANGE, LogEntry
+
+    LogEntry.objects.log_actions(cast(User, request.user).pk, [connection], CHANGE, sentence, single_object=True)
 
 
 def _session_key(request: HttpRequest) -> str:

@@ -142,6 +142,11 @@ class ConnectionPage(ActionsAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is not None and rights(request, obj).change
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Who may delete the connection may delete its catalog with it; syncs and links protect it."""
+        found, counts, _, protected = super().get_deleted_objects(objs, request)
+        return found, counts, set(), protected
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["name", "owner", "registration"] if person(request).is_superuser else ["name", "registration"]
 

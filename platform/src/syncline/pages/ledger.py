@@ -21,7 +21,7 @@ from syncline.runs.models import Run
 from syncline.runs.outcome import next_step
 
 from .base import ActionsAdmin, ConnectionAdmin, ObjectAction, person, rights
-from .display import badge, link, shortened
+from .display import badge, shortened
 from .filters import AttentionFilter, ConnectionFilter, PairFilter
 
 ENTRIES_PER_PAGE = 25
@@ -46,7 +46,7 @@ def look_again(page: Any, request: HttpRequest, found: Link) -> str:
 
 @admin.register(Link)
 class LedgerPage(ActionsAdmin):
-    list_display = ["record", "status", "why", "there", "delivered_at"]
+    list_display = ["record", "status", "there", "delivered_at"]
     list_select_related = ["connection"]
     list_filter = [AttentionFilter, "state", ConnectionFilter, PairFilter]
     search_fields = ["local_key__exact", "remote_id__exact"]
@@ -89,13 +89,10 @@ class LedgerPage(ActionsAdmin):
         name = obj.connection.name
         return format_html('{}<span class="below">{} in {}</span>', obj.remote_id or "–", obj.object_type, name)
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="state, reason", ordering="state")
     def status(self, obj: Link) -> SafeString:
-        return badge(obj.state, obj.get_state_display())
-
-    @admin.display(description="reason", empty_value="")
-    def why(self, obj: Link) -> str:
-        return shortened(obj.reason)
+        shown = badge(obj.state, obj.get_state_display())
+        return format_html('{}<span class="below">{}</span>', shown, shortened(obj.reason, 160))
 
 
 def link_context(request: HttpRequest, found: Any) -> dict[str, Any]:
@@ -137,7 +134,7 @@ class ErrorGroupPage(ConnectionAdmin):
     """Causes over all runs, newest first; each leads to its run, where its sample records are."""
 
     list_title = "Error groups: why records were not delivered, by run"
-    list_display = ["cause_text", "number", "status", "property", "step", "run"]
+    list_display = ["cause_text", "number", "status", "run"]
     list_display_links = None
     list_filter = ["state"]
     search_fields = ["message", "property"]
@@ -160,23 +157,21 @@ class ErrorGroupPage(ConnectionAdmin):
         group = self.found(request, object_id)
         return HttpResponseRedirect(reverse("admin:syncline_run_change", args=[group.run_id]) + f"#group-{group.pk}")
 
-    @admin.display(description="cause", ordering="message")
+    @admin.display(description="cause, next step", ordering="message")
     def cause_text(self, obj: ErrorGroup) -> SafeString:
         address = reverse("admin:syncline_errorgroup_change", args=[obj.pk])
-        return link(address, shortened(obj.message, 200))
+        return format_html(
+            '<a href="{}">{}</a><span class="below">{}</span>', address, shortened(obj.message, 200), obj.next_step
+        )
 
     @admin.display(description="records", ordering="count")
     def number(self, obj: ErrorGroup) -> int:
         return obj.count
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description="state, property", ordering="state")
     def status(self, obj: ErrorGroup) -> SafeString:
-        return badge(obj.state, obj.get_state_display())
-
-    @admin.display(description="next step")
-    def step(self, obj: ErrorGroup) -> str:
-        return obj.next_step
+        return format_html('{}<span class="below">{}</span>', badge(obj.state, obj.get_state_display()), obj.property)
 
     @admin.display(description="run", ordering="run_id")
-    def run(self, obj: Any) -> str:
-        return f"{obj.run_id} of {obj.of.sync.name}" if obj.of else str(obj.run_id)
+    def run(self, obj: Any) -> SafeString:
+        return format_html('{}<span class="below">{}</span>', obj.run_id, obj.of.sync.name if obj.of else "")

@@ -54,7 +54,7 @@ def stop(page: Any, request: HttpRequest, run: Run) -> str:
 @admin.register(Run)
 class RunPage(ActionsAdmin):
     connection_lookup = "sync__connection"
-    list_display = ["number", "what", "status", "counts", "read", "took", "created_at", "why_run"]
+    list_display = ["number", "what", "status", "counts", "when", "why_run"]
     list_display_links = ["number"]
     list_filter = ["state", ConnectionOfRun, SyncFilter]
     list_select_related = ["sync__connection"]
@@ -109,9 +109,10 @@ class RunPage(ActionsAdmin):
     def status(self, obj: Run) -> SafeString:
         return badge(obj.state, obj.get_state_display())
 
-    @admin.display(description="took")
-    def took(self, obj: Run) -> str:
-        return duration(obj.started_at, obj.finished_at)
+    @admin.display(description="queued (UTC), took", ordering="created_at")
+    def when(self, obj: Run) -> SafeString:
+        took = duration(obj.started_at, obj.finished_at)
+        return format_html('{}<span class="below">{}</span>', f"{obj.created_at:%-d %b %Y %H:%M}", took)
 
 
 def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:

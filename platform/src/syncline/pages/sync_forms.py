@@ -138,7 +138,15 @@ def _catalog_input() -> forms.TextInput:
     return forms.TextInput(attrs={"list": TARGETS, "autocomplete": "off", "spellcheck": "false"})
 
 
-class RuleForm(ModelForm):
+class DraftRow(ModelForm):
+    """A new row whose order alone is filled in is an empty row: the page proposes the order."""
+
+    def has_changed(self) -> bool:
+        proposed = {"position"} if self.instance._state.adding else set()
+        return bool(set(self.changed_data) - proposed)
+
+
+class RuleForm(DraftRow):
     transforms = TransformsField(widget=forms.TextInput(attrs={"list": "transforms", "placeholder": "trim | lower"}))
 
     class Meta:
@@ -148,12 +156,12 @@ class RuleForm(ModelForm):
         )  # fmt: skip
         widgets = {
             "position": forms.NumberInput(attrs={"min": 0, "class": "narrow"}),
-            "expression": forms.Textarea(attrs={"rows": 1, "placeholder": "or an expression (CEL)", "spellcheck": "false"}),
+            "expression": forms.Textarea(attrs={"rows": 1, "placeholder": "or CEL", "spellcheck": "false"}),
             "target": _catalog_input(),
         }
 
 
-class StepForm(ModelForm):
+class StepForm(DraftRow):
     also = WordsField(required=False, label="also compared with")
     normalise = forms.ChoiceField(label="compared as", choices=[(name, name) for name in NORMALISERS], initial="text")
 
