@@ -324,7 +324,7 @@ def test_a_batch_nobody_answers_for_gets_smaller_until_the_guilty_record_stands_
         if len(changes) > 1 and any(c.local_key == str(people[5].pk) for c in changes):  # type: ignore
             raise OutcomeUnknown("409 for the whole batch.")
 
-    lab.vendor.faults = [guilty] * 200  # type: ignore[list-item]
+    lab.vendor.faults = [guilty] * 200
     run = lab.run(lab.sync())
     assert (run.state, counts(run)) == ("succeeded", {"created": 20})
     assert run.read == 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -37,7 +39,9 @@ class Claims(RuleBasedStateMachine):
         super().__init__()
         RunPart.objects.all().delete()
         Link.objects.all().delete()
-        self.parts = {p.pk: ["queued", 0, 0] for p in (RunPart.objects.create(run=self.run, kind="range") for _ in range(PARTS))}
+        self.parts: dict[int, list[Any]] = {
+            p.pk: ["queued", 0, 0] for p in (RunPart.objects.create(run=self.run, kind="range") for _ in range(PARTS))
+        }
         self.fences: list[Fence] = []  # every claim ever given out
         self.lapsed: set[int] = set()
         self.scope = Scope(self.run.sync.connection_id, "o", "d.d")
@@ -136,7 +140,7 @@ class Claims(RuleBasedStateMachine):
 def test_claims_keep_to_the_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "MAX_ATTEMPTS", 3)
     Claims.run = run
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Claims,
         settings=settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
     )
