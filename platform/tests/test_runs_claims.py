@@ -48,7 +48,7 @@ class Claims(RuleBasedStateMachine):
 
     def valid(self, fence: Fence) -> bool:
         state, _, number = self.parts[fence.part_id]
-        return state == "leased" and number == fence.fence
+        return bool(state == "leased" and number == fence.fence)
 
     def claimable(self) -> set[int]:
         usable = {k for k, (_, attempt, _) in self.parts.items() if attempt < claims.MAX_ATTEMPTS}
