@@ -8,6 +8,7 @@ the parts in ALLOWED_IN_CI.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import shutil
@@ -51,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     _held.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def addresses() -> None:
+    """The host's addresses are made once for each process, from the apps then installed: before a test replaces them."""
+    importlib.import_module("syncline_host.urls")
 
 
 @pytest.fixture
