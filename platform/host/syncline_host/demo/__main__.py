@@ -22,6 +22,7 @@ ROUNDS = 2
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
     os.environ["SYNCLINE_ALLOW_LOOPBACK"] = "1"
+    os.environ.setdefault("SYNCLINE_LOG_LEVEL", "WARNING")  # the demo tells what happens by itself
     import django
 
     django.setup()

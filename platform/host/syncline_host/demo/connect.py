@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import requests
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -30,6 +31,7 @@ def connect_by_oauth(owner: User, sandbox: RunningSandbox, name: str = "HubSpot 
     connection = Connection.objects.create(
         connector="hubspot", registration=registration, name=name, owner=owner, auth_method="oauth"
     )
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing
     browser = Client(SERVER_NAME="127.0.0.1")
     browser.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
     begun = browser.post(reverse("oauth:start", args=[connection.pk]))
