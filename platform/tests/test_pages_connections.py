@@ -84,6 +84,7 @@ def test_an_account_that_cannot_be_reached_can_be_stored_unchecked(ann: Client, 
         ({"credentials-token-token": ""}, "This field is required."),
         ({"credentials-token-token": "abc"}, "at least 5 characters"),
         ({"name": ""}, "This field is required."),
+        ({"sign_in": "oauth"}, "Something was typed for “Token”."),
     ],
 )
 def test_what_does_not_fit_is_said_at_its_field(ann: Client, vendor: Any, changes: dict[str, str], sentence: str) -> None:

@@ -138,7 +138,14 @@ class ConnectionForm(ConnectorForm):
         needed = chosen is not None and not self.instance.credentials
         if chosen is not None and (needed or self.typed) and not chosen.is_valid():
             self.add_error(None, CORRECT)
+        self._refuse_stray_credentials(str(data.get("sign_in", "")))
         return data
+
+    def _refuse_stray_credentials(self, chosen: str) -> None:
+        """Nothing that was typed is dropped silently."""
+        for method in self.typed_methods:
+            if method.key != chosen and self.credential_forms[method.key].has_changed():
+                self.add_error("sign_in", f"Something was typed for “{method.title}”. Choose that way to sign in, or clear it.")
 
     def _post_clean(self) -> None:
         before = dict(self.instance.settings)
