@@ -79,7 +79,9 @@ def test_bad_definitions_are_refused(sandbox: RunningSandbox, change: dict[str, 
     assert (answer.status_code, answer.json()["category"]) == (400, "VALIDATION_ERROR")
 
 
-@pytest.mark.parametrize(("kind", "field_type"), [(kind, field) for kind, fields in _FIELD_TYPES.items() for field in sorted(fields)])
+@pytest.mark.parametrize(
+    ("kind", "field_type"), [(kind, field) for kind, fields in _FIELD_TYPES.items() for field in sorted(fields)]
+)
 def test_every_field_type_of_every_type_can_be_created(sandbox: RunningSandbox, kind: str, field_type: str) -> None:
     given = {**NEW, "name": "it", "type": kind, "fieldType": field_type, "options": [{"label": "A", "value": "a"}]}
     assert sandbox.request("POST", PROPERTIES, given).status_code == 201
