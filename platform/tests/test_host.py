@@ -19,6 +19,10 @@ def test_it_tells_that_it_is_well(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+def test_the_bare_address_leads_to_the_admin(client: Client) -> None:
+    assert client.get("/")["Location"] == "/admin/"
+
+
 @pytest.mark.django_db
 def test_every_page_carries_the_content_security_policy(client: Client) -> None:
     policy = client.get("/admin/login/")["Content-Security-Policy"]

@@ -79,6 +79,9 @@ class TestCommand:
     def test_reports_what_it_made(self) -> None:
         assert populate("--companies", "50", "--employees-per-company", "0").startswith("Done: 50 companies, 0 employees, ")
 
+    def test_says_nothing_when_asked_to_be_quiet(self) -> None:
+        assert populate("--companies", "50", "--verbosity", "0") == ""
+
     @pytest.mark.parametrize(
         ("argument", "value", "sentence"),
         [

@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["clear"]:
             load.clear()
-        report = Progress(self, options["companies"])
+        report = Progress(self, options["companies"], quiet=options["verbosity"] == 0)
         try:
             load.load(
                 options["companies"],
@@ -59,8 +59,8 @@ class Command(BaseCommand):
 class Progress:
     """Counts what was made, and says so every other second and at the end."""
 
-    def __init__(self, command: BaseCommand, wanted: int) -> None:
-        self.command, self.wanted = command, wanted
+    def __init__(self, command: BaseCommand, wanted: int, *, quiet: bool = False) -> None:
+        self.command, self.wanted, self.quiet = command, wanted, quiet
         self.companies = self.employees = self.deals = 0
         self.started = self.told = time.monotonic()
 
@@ -82,6 +82,8 @@ class Progress:
         self.say("Done:")
 
     def say(self, begin: str) -> None:
+        if self.quiet:
+            return
         seconds = time.monotonic() - self.started
         self.command.stdout.write(
             f"{begin} {self.companies:,} companies, {self.employees:,} employees, {self.deals:,} deals in {seconds:.1f} s"
