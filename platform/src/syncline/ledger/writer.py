@@ -13,7 +13,7 @@ import orjson
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from syncline.contract import Status, SynclineError
+from syncline.contract import Op, Status, SynclineError
 
 from .records import Fence, Mark, Outcome, Problem, Scope
 
@@ -102,6 +102,25 @@ def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
         rows = [{"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": m.op} for m in marks]
         cursor.execute(_MARK, [scope.connection_id, scope.object_type, scope.dataset, dumps(rows)])
         return frozenset(row[0] for row in cursor.fetchall())
+
+
+_DOUBT = """
+UPDATE syncline_link AS l SET state = 'uncertain', uncertain_op = m.op, uncertain_at = now(), source_hash = NULL,
+       revision = l.revision + 1
+FROM json_to_recordset(%s::json) AS m (key text, remote_id text, revision bigint, op text)
+WHERE l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = m.key
+  AND l.revision <> m.revision + 1 AND l.remote_id IS NOT NULL AND l.state NOT IN ('gone', 'merged')
+"""
+
+
+def doubt(scope: Scope, marks: Sequence[Mark]) -> None:
+    """Whoever lost its claim during a call may have overwritten what its successor delivered meanwhile: these are sent again.
+
+    Without a fence, because it is just what is not held any more. `marks` as they were given to `mark`.
+    """
+    rows = [{"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": Op.UPDATE} for m in marks]
+    with connection.cursor() as cursor:
+        cursor.execute(_DOUBT, [dumps(rows), scope.connection_id, scope.object_type, scope.dataset])
 
 
 def date_doubts(scope: Scope) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
-from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, UnsupportedFeature
+from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Retryable, UnsupportedFeature
 
 from .client import PAGE, Client
 from .errors import Json, Refused
@@ -71,11 +73,22 @@ def _batch_read(
         yield from answer.get("results") or ()
 
 
+def _surely(get_page: Any, *args: Any, **query: Any) -> Json:
+    """HubSpot has been seen to answer with success and nothing in it: an empty page is asked for again before it is believed."""
+    for _ in range(2):
+        answer: Json = get_page(*args, **query)
+        if answer.get("results"):
+            return answer
+    if answer.get("paging", {}).get("next"):
+        raise Retryable("HubSpot answered with an empty page in the middle of a listing. It is listed again.")
+    return answer
+
+
 def pull(client: Client, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
     query: dict[str, object] = {"properties": list(request.properties), "after": request.position}
     long = sum(len(name) + 3 for name in request.properties) > LONGEST_QUERY
     if long:
         query["properties"] = ["hs_object_id"]
-    for raws, position in client.pages(client.objects.get_page, object_type.key, **query):
+    for raws, position in client.pages(partial(_surely, client.objects.get_page), object_type.key, **query):
         full = _batch_read(client, object_type.key, [raw["id"] for raw in raws], request.properties) if long else raws
         yield Page([record(object_type, raw) for raw in full], position)

@@ -6,6 +6,7 @@ or, where that takes fewer calls and the connector can answer for certain, by as
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,12 +159,15 @@ def _match_offers(work: Identifying) -> Sequence[str]:
 
 
 def _ask(work: Identifying, alive: Callable[[], None]) -> None:
+    """What answers to these values no longer is forgotten: somebody changed it there, or deleted it."""
     for number, step in enumerate(work.rule.steps):
         for values in _distinct_values(work.source.run_id, number):
+            started = _now()
             found = work.connector.call.match(
                 session=work.session, object_type=work.object_type, step=step.property, values=values
             )
             _store(work, ((step.property, value, remote) for value, ids in found.items() for remote in ids))
+            _forget(work, "property = %s AND value = ANY(%s) AND seen_at < %s", step.property, values, started)
             alive()
             crash.point("prepare.page")
 
@@ -185,10 +189,11 @@ def _distinct_values(run_id: int, step: int, size: int = 100) -> Iterator[list[s
 
 
 def _list(work: Identifying, alive: Callable[[], None]) -> None:
-    """The whole object, page by page; what was not seen again has gone."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT now()")
-        started = cursor.fetchone()[0]
+    """The whole object, page by page; what was not seen again has gone.
+
+    What another active run has seen since it was started stays: it may match by other properties and still need them.
+    """
+    started = _now()
     pages: Iterator[Page] = work.connector.call.pull(
         session=work.session, object_type=work.object_type, request=PullRequest(properties=identifying_properties(work))
     )
@@ -197,10 +202,26 @@ def _list(work: Identifying, alive: Callable[[], None]) -> None:
         alive()
         crash.point("prepare.page")
     scope = work.source.scope
+    _forget(work, f"seen_at < least(%s, ({_OTHERS_BEGAN}))", started, scope.connection_id, scope.object_type, work.source.run_id)
+
+
+_OTHERS_BEGAN = """SELECT min(r.started_at) FROM syncline_run r JOIN syncline_sync s ON s.id = r.sync_id
+    WHERE s.connection_id = %s AND s.object_type = %s AND r.state = 'running' AND r.id <> %s"""
+
+
+def _now() -> dt.datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        found: dt.datetime = cursor.fetchone()[0]
+    return found
+
+
+def _forget(work: Identifying, condition: str, *values: Any) -> None:
+    scope = work.source.scope
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM syncline_identityindex WHERE connection_id = %s AND object_type = %s AND seen_at < %s",
-            [scope.connection_id, scope.object_type, started],
+            f"DELETE FROM syncline_identityindex WHERE connection_id = %s AND object_type = %s AND {condition}",  # noqa: S608
+            [scope.connection_id, scope.object_type, *values],
         )
 
 
@@ -224,17 +245,19 @@ def identities(work: Identifying, record: RemoteRecord) -> Iterator[tuple[str, s
 
 def step_values(step: MatchStep, record: RemoteRecord) -> set[str]:
     normalise = NORMALISERS[step.normalise]
-    raw = [record.properties.get(name) for name in (step.property, *step.also)]
-    return {v for value in raw for piece in _pieces(value) if (v := normalise(piece)[:WIDEST])}
+    pieces = list(_pieces(record.properties.get(step.property), several=False))
+    for name in step.also:
+        pieces += _pieces(record.properties.get(name))
+    return {value for piece in pieces if (value := normalise(piece)[:WIDEST])}
 
 
-def _pieces(value: Any) -> Sequence[str]:
-    """Additional domains and e-mails come as sets, or as one text with semicolons."""
+def _pieces(value: Any, *, several: bool = True) -> Sequence[str]:
+    """Additional domains and e-mails come as sets, or as one text with semicolons; in a name a semicolon is a character."""
     if value is None:
         return ()
     if isinstance(value, tuple):
         return value
-    return str(value).split(";")
+    return str(value).split(";") if several else (str(value),)
 
 
 def _store(work: Identifying, rows: Iterable[tuple[str, str, str]]) -> None:

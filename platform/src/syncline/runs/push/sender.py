@@ -60,13 +60,25 @@ class Sender:
         marked = self._mark(ready, sent)
         if not marked:
             return sent
-        results: dict[str, PushResult] = {}
-        failure = self._push_guarded(marked, results)
-        crash.point("associate.after" if batch[0].op is Op.ASSOCIATE else "call.after")
-        self._store([w for w in marked if w.key in results], results, sent)
+        try:
+            failure = self._carry_out(marked, sent)
+        except writer.FenceLost:
+            self._doubt(marked)
+            raise
         if failure:
             raise failure
         return sent
+
+    def _carry_out(self, marked: Sequence[Work], sent: Sent) -> SynclineError | None:
+        results: dict[str, PushResult] = {}
+        failure = self._push_guarded(marked, results)
+        crash.point("associate.after" if marked[0].op is Op.ASSOCIATE else "call.after")
+        self._store([w for w in marked if w.key in results], results, sent)
+        return failure
+
+    def _doubt(self, marked: Sequence[Work]) -> None:
+        if marked[0].op is not Op.ASSOCIATE:
+            writer.doubt(self.scope, [Mark(w.key, w.revision - 1, w.op, w.remote_id) for w in marked])
 
     def _push_guarded(self, batch: Sequence[Work], results: dict[str, PushResult]) -> SynclineError | None:
         """Fills `results`; what has none when the call failed was either certainly not sent, or nobody knows."""
