@@ -121,8 +121,11 @@ def test_doubt_sends_everything_again_by_id() -> None:
 def test_an_unknown_create_waits_for_the_lag_and_then_for_its_match() -> None:
     known = link(State.UNCERTAIN, None, None, uncertain_op="create", uncertain_seconds=10.0)
     assert verdict(policy(), "x", known) == Deferred("1", 30.0)
-    late = link(State.UNCERTAIN, None, None, uncertain_op="create", uncertain_seconds=41.0)
+    sent = policy().identity(Row("1", {"name": "x"}, 77, None))
+    late = link(State.UNCERTAIN, None, None, uncertain_op="create", uncertain_seconds=41.0, refused_digest=sent)
     assert worked(verdict(policy(), "x", late)).op is Op.CREATE
+    changed = noted(verdict(policy(), "y", late))
+    assert (changed.state, changed.uncertain_op) == (State.AMBIGUOUS, "create"), "sent with another value than today's"
     found = worked(verdict(policy(), "x", late, match=Match("r9")))
     assert (found.op, found.remote_id, found.adopting) == (Op.UPDATE, "r9", True)
     assert worked(verdict(policy(mode="create"), "x", late, match=Match("r9"))).remote_id == "r9"

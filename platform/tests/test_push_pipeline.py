@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from syncline.contract import (
     Status,
 )
 from syncline.ledger.models import Link
-from syncline.ledger.resolve import link_by_hand, unlink
+from syncline.ledger.resolve import link_by_hand, look_again, unlink
 from syncline.runs import claims, execute
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import pipeline, reader, results, sender
@@ -292,6 +293,49 @@ def test_an_unknown_create_that_nothing_can_look_up_goes_to_review(lab: Lab) -> 
     lab.vendor.faults = [lost_answer]
     run = lab.run(lab.sync(match=()))
     assert counts(run) == {"ambiguous": 1}
+    assert lab.link(one).code == "unknown"
+    assert len(lab.vendor.live()) == 1
+
+
+def stay_in_doubt(lab: Lab, sync: Sync, one: User) -> None:
+    """Neither time nor a changed row nor a retry creates it a second time; a person may."""
+    for change in ({}, {"last_name": "Changed"}, {"email": "other@example.org"}):
+        User.objects.update(**change or {"first_name": F("first_name")})
+        Link.objects.update(checked_at=timezone.now() - timedelta(days=2))
+        assert counts(lab.run(sync, kind=Run.Kind.RETRY)) == {"ambiguous": 1}
+        assert lab.link(one).code == "unknown"
+        assert len(lab.vendor.live()) == 1
+    look_again([lab.link(one)], "Ann")
+    assert counts(lab.run(sync)) == {"created": 1}
+
+
+def test_a_creation_that_nothing_can_look_up_stays_in_doubt_until_a_person_decides(lab: Lab) -> None:
+    lab.vendor.own_key = False
+    (one,), sync = lab.people(1), lab.sync(match=())
+    lab.vendor.faults = [lost_answer]
+    lab.run(sync)
+    stay_in_doubt(lab, sync, one)
+
+
+def test_a_creation_without_match_values_stays_in_doubt_until_a_person_decides(lab: Lab) -> None:
+    lab.vendor.own_key, lab.vendor.lag = False, 0.1
+    (one,), sync = lab.people(1), lab.sync()
+    User.objects.update(email="")
+    lab.vendor.faults = [lost_answer]
+    assert counts(lab.run(sync)) == {"ambiguous": 1}
+    stay_in_doubt(lab, sync, one)
+
+
+def test_a_creation_sent_with_other_match_values_than_todays_is_not_repeated(lab: Lab) -> None:
+    lab.vendor.own_key, lab.vendor.lag = False, 0.1
+    (one,), sync = lab.people(1), lab.sync()
+
+    def lost_and_changed(vendor: Vendor, object_type: object, changes: object) -> object:
+        User.objects.update(email="new@example.org")
+        return lost_answer(vendor, object_type, changes)
+
+    lab.vendor.faults = [lost_and_changed]
+    assert counts(lab.run(sync)) == {"ambiguous": 1}
     assert lab.link(one).code == "unknown"
     assert len(lab.vendor.live()) == 1
 

@@ -32,12 +32,16 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A record about to be sent. `revision`: as read with the source row, 0 when there was no link."""
+    """A record about to be sent. `revision`: as read with the source row, 0 when there was no link.
+
+    `identity`: digest of its match values, kept while it is unknown whether the record was created.
+    """
 
     local_key: str
     revision: int
     op: Op
     remote_id: str | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

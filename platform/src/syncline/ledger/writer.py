@@ -32,13 +32,13 @@ class FenceLost(SynclineError):
 
 _MARK = """
 INSERT INTO syncline_link AS l
-    (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at)
-SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL
-FROM json_to_recordset(%s::json) AS m (key text, remote_id text, revision bigint, op text)
+    (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at, refused_digest)
+SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL, m.identity
+FROM json_to_recordset(%s::json) AS m (key text, remote_id text, revision bigint, op text, identity text)
 ORDER BY m.key
 ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
     state = 'uncertain', remote_id = excluded.remote_id, revision = excluded.revision,
-    uncertain_op = excluded.uncertain_op, uncertain_at = NULL, source_hash = NULL
+    uncertain_op = excluded.uncertain_op, uncertain_at = NULL, source_hash = NULL, refused_digest = excluded.refused_digest
 WHERE l.revision = excluded.revision - 1
 RETURNING l.local_key
 """
@@ -99,7 +99,10 @@ def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
     """
     with transaction.atomic(), connection.cursor() as cursor:
         _hold(cursor, fence)
-        rows = [{"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": m.op} for m in marks]
+        rows = [
+            {"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": m.op, "identity": m.identity}
+            for m in marks
+        ]
         cursor.execute(_MARK, [scope.connection_id, scope.object_type, scope.dataset, dumps(rows)])
         return frozenset(row[0] for row in cursor.fetchall())
 

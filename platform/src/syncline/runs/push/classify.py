@@ -55,7 +55,13 @@ def note(row: Row, state: Link.State, counter: str, problem: Problem | None = No
         problem=problem,
         counter="" if link and link.seen else counter,
         waiting=state == State.WAITING and not (link and link.seen),
+        uncertain_op=Op.CREATE.value if _perhaps_created(link) else "",
     )
+
+
+def _perhaps_created(link: LinkState | None) -> bool:
+    """A creation without an answer stays in doubt until a remote record is found for it, or a person decides."""
+    return bool(link and link.uncertain_op == Op.CREATE and not link.remote_id)
 
 
 def _invalid(row: Row, mapped: Mapped) -> Outcome:
@@ -159,14 +165,15 @@ def _creation(policy: Policy, row: Row, mapped: Mapped, references: References) 
         )
     link = row.link
     op = Op.UPSERT if policy.object_type.unique_key else Op.CREATE
-    if op is Op.CREATE and link and link.state == State.UNCERTAIN and link.uncertain_op == Op.CREATE:
+    if op is Op.CREATE and link and _perhaps_created(link):
         wait = policy.object_type.visibility_lag - link.uncertain_seconds
         if wait > 0:
             return Deferred(row.key, wait)
-        if not policy.rule.steps:
+        identity = policy.identity(row)
+        if not identity or identity != link.refused_digest:  # nothing could find it, or it was sent with other values
             return note(row, State.AMBIGUOUS, "ambiguous", Problem("unknown", UNTRACEABLE))
     write = plan_write(policy.mapping, mapped, None, creating=True, remote=None)
     if refused_before(policy, row, digest(write.settled)):
         return _still_refused(row)
-    again = bool(link and link.state == State.UNCERTAIN)
+    again = bool(link and link.state == State.UNCERTAIN) or _perhaps_created(link)
     return Work(row, mapped, op, link.revision if link else 0, None, write, references, None, {}, again=again)

@@ -58,7 +58,8 @@ def not_sent(work: Work) -> Outcome:
     """As before the mark: certainly not carried out, unless an earlier attempt may have been."""
     link = work.row.link
     if work.again or (work.delivered is None and work.op is Op.UPDATE and not work.adopting):
-        return _base(work, State.UNCERTAIN, uncertain_op=work.op.value)
+        doubt = _base(work, State.UNCERTAIN, uncertain_op=work.op.value)
+        return replace(doubt, refused_digest=link.refused_digest if link else "")
     return replace(_base(work, State.PENDING), remote_id=link.remote_id if link else None)
 
 
@@ -254,6 +255,8 @@ def _conflict(policy: Policy, work: Work, error: RecordError, owner: str) -> Ans
 def _unknown(policy: Policy, work: Work) -> Answer:
     wait = policy.object_type.visibility_lag if work.op is Op.CREATE else UNKNOWN_RETRY
     doubt = replace(_base(work, State.UNCERTAIN, uncertain_op=work.op.value), op=work.op, status=Status.UNKNOWN, sent=_sent(work))
+    if work.op is Op.CREATE:
+        doubt = replace(doubt, refused_digest=policy.identity(work.row))
     if work.op is Op.ASSOCIATE:
         doubt = replace(doubt, state=State.PENDING, uncertain_op="")
     return Answer(doubt, deferred=Deferred(work.key, wait))

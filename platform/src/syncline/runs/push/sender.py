@@ -131,7 +131,9 @@ class Sender:
         if not batch or batch[0].op is Op.ASSOCIATE:
             return list(batch)
         crash.point("mark.before")
-        marks = [Mark(w.key, w.revision, w.op, w.remote_id) for w in batch]
+        marks = [
+            Mark(w.key, w.revision, w.op, w.remote_id, self.policy.identity(w.row) if w.op is Op.CREATE else "") for w in batch
+        ]
         try:
             kept = writer.mark(self.scope, self.fence, marks)
         except IntegrityError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from syncline.contract import Association, MatchRule, ObjectType, Op
 from syncline.ledger.models import Link
 from syncline.ledger.records import Outcome, Problem
+from syncline.syncs.engine.canonical import digest
 from syncline.syncs.engine.compile import CompiledMapping, Mapped
 from syncline.syncs.engine.diff import Write
 
@@ -29,6 +30,11 @@ class Policy:
 
     def unique_value(self, local_key: str) -> str:
         return f"{self.key_prefix}{local_key}"
+
+    def identity(self, row: Row) -> str:
+        """Digest of the record's match values, "" when it has none: then nothing could find it again."""
+        values = self.mapping.match_values(row.values)
+        return digest({f"{step}:{value}": "" for step, value in values}) if values else ""
 
 
 @dataclass(frozen=True, slots=True)
