@@ -15,6 +15,7 @@ from syncline.ledger.models import Link
 from syncline.runs import claims, execute
 from syncline.runs.models import Run, RunPart
 from syncline.runs.start import start_run
+from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -94,3 +95,80 @@ def test_a_value_sent_late_by_a_worker_that_lost_its_claim_is_corrected(lab: Lab
     lab.run(sync)
     assert lab.vendor.by_name()["Name 0"].properties["city"] == "New"
     assert lab.link(person).state == Link.State.DELIVERED
+
+
+def test_a_deleted_record_is_not_created_again_beside_the_one_that_took_its_place(lab: Lab) -> None:
+    sync = lab.sync(gone_policy="recreate")
+    (person,) = lab.people(1)
+    lab.run(sync)
+    lab.vendor.delete("people", lab.link(person).remote_id or "")
+    there = lab.vendor.seed("people", name="By hand", email="p0@example.org")
+    User.objects.filter(pk=person.pk).update(last_name="Elsewhere")
+    assert counts(lab.run(sync)) == {"adopted": 1}
+    assert (lab.link(person).remote_id, len(lab.vendor.live())) == (there, 1)
+
+
+def test_a_record_given_up_and_brought_back_by_hand_is_found_once_it_may_be_created_again(lab: Lab) -> None:
+    lab.vendor.own_key = False
+    sync = lab.sync()
+    (person,) = lab.people(1)
+    lab.run(sync)
+    lab.vendor.delete("people", lab.link(person).remote_id or "")
+    User.objects.filter(pk=person.pk).update(last_name="Elsewhere")
+    assert counts(lab.run(sync)) == {"gone": 1}
+    there = lab.vendor.seed("people", name="Back", email="p0@example.org")
+    Sync.objects.update(gone_policy="recreate")
+    sync.refresh_from_db()
+    assert counts(lab.run(sync, kind=Run.Kind.RETRY)) == {"adopted": 1}
+    assert (lab.link(person).remote_id, len(lab.vendor.live())) == (there, 1)
+
+
+def test_a_record_takes_over_what_a_vanished_record_of_ours_was_linked_to(lab: Lab) -> None:
+    """A person's first job is deleted: the second one carries the same address under another key."""
+    sync = lab.sync()
+    (first,) = lab.people(1)
+    lab.run(sync)
+    there, before = lab.link(first).remote_id, str(first.pk)
+    User.objects.filter(pk=first.pk).delete()
+    second = User.objects.create(username="second", first_name="Name 0", last_name="Next", email="p0@example.org")
+    assert counts(lab.run(sync)) == {"adopted": 1}
+    assert (lab.link(second).remote_id, len(lab.vendor.live())) == (there, 1)
+    ended = Link.objects.get(local_key=before)
+    assert (ended.state, ended.remote_id) == ("excluded", None)
+    assert f"{there} went over" in ended.reason
+    assert counts(lab.run(sync)) == {"unchanged": 1}
+
+
+def test_a_record_that_only_left_the_segment_keeps_what_it_is_linked_to(lab: Lab) -> None:
+    sync = lab.sync(segment="active")
+    (first,) = lab.people(1)
+    lab.run(sync)
+    User.objects.filter(pk=first.pk).update(is_active=False)
+    User.objects.create(username="second", first_name="Twin", email="p0@example.org")
+    assert counts(lab.run(sync)) == {"ambiguous": 1}
+    assert lab.link(first).remote_id is not None
+
+
+def test_doubt_about_a_record_that_was_deleted_here_does_not_spoil_every_later_run(lab: Lab) -> None:
+    sync = lab.sync()
+    first, _second = lab.people(2)
+    lab.run(sync)
+    Link.objects.filter(local_key=str(first.pk)).update(state=Link.State.UNCERTAIN, uncertain_op="update")
+    User.objects.filter(pk=first.pk).delete()
+    assert lab.run(sync).state == "succeeded"
+
+
+def test_records_that_are_put_off_to_the_end_are_named_and_the_run_is_no_success(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "MAX_ROUNDS", 0)
+    sync = lab.sync()
+    lab.people(1)
+    run = start_run(sync)
+    claim = claims.claim("me", run.pk)
+    assert claim
+    execute.execute(claim)
+    late = lab.people(1, start=9)  # new since the account was looked up
+    run = to_the_end(run)
+    assert (run.state, run.reason) == ("problems", "1 put off until the next run.")
+    assert lab.groups(run)["put_off"].samples == [str(late[0].pk)]

@@ -126,6 +126,19 @@ def doubt(scope: Scope, marks: Sequence[Mark]) -> None:
         cursor.execute(_DOUBT, [dumps(rows), scope.connection_id, scope.object_type, scope.dataset])
 
 
+def release(scope: Scope, fence: Fence, keys: Sequence[str]) -> None:
+    """These records have gone from here, and others take over their remote records: their links end."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        _hold(cursor, fence)
+        cursor.execute(
+            "UPDATE syncline_link SET remote_id = NULL, state = 'excluded', revision = revision + 1, source_hash = NULL,"
+            " delivered = '{}', associations = '{}', code = 'moved', reason = 'It is no longer here; remote record ' || remote_id"
+            " || ' went over to another of our records.'"
+            " WHERE connection_id = %s AND object_type = %s AND dataset = %s AND local_key = ANY(%s) AND remote_id IS NOT NULL",
+            [scope.connection_id, scope.object_type, scope.dataset, list(keys)],
+        )
+
+
 def date_doubts(scope: Scope) -> None:
     """Doubts that nobody dated are those of a worker that died: from now on, what it sent has surely left."""
     with connection.cursor() as cursor:

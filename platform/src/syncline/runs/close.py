@@ -18,13 +18,17 @@ from .outcome import next_step
 SUSPENDED = "suspended"
 """Code of the error groups that name rules which are not carried out."""
 
+PUT_OFF = "put_off"
+"""Code of the error groups of records whose turn never came."""
+
 _QUIET_GROUPS = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
-SELECT %s, md5('quiet' || state || code), state, code, '', min(reason), '', count(*),
+SELECT %s, md5('quiet' || state || code), state, CASE WHEN {open} THEN 'open' ELSE code END, '',
+       CASE WHEN {open} THEN 'It was sent without a usable answer, or its turn did not come.' ELSE min(reason) END, '', count(*),
        to_jsonb((array_agg(local_key ORDER BY id))[1:20])
 FROM syncline_link
-WHERE connection_id = %s AND object_type = %s AND dataset = %s AND last_run_id IS DISTINCT FROM %s
-  AND state IN ('rejected', 'ambiguous', 'gone', 'merged')
+WHERE connection_id = %s AND object_type = %s AND dataset = %s
+  AND (state IN ('rejected', 'ambiguous', 'gone', 'merged') AND last_run_id IS DISTINCT FROM %s OR {open})
   AND local_key IN (SELECT s.c0::text FROM ({query}) AS s (c0))
 GROUP BY state, code
 ON CONFLICT (run_id, cause) DO NOTHING
@@ -65,16 +69,25 @@ def _still_going(run: Run) -> bool:
 
 def _explain_quiet(run: Run) -> None:
     """Problems this run had no reason to look at again, of records that are still part of the sync."""
-    sync = run.sync
-    try:
-        source = dataset(sync.dataset)
-        rows = source.rows((), run.version.content["segment"], sync.connection.owner).values_list(source.key_field)
-    except SynclineError:
-        return  # dataset or segment are gone: the run failed for that very reason, and says so
+    if (rows := _rows(run)) is None:
+        return
     query, params = rows.query.sql_with_params()
+    sync = run.sync
     scope: list[Any] = [run.pk, sync.connection_id, sync.object_type, sync.dataset, run.pk]
     with connection.cursor() as cursor:
-        cursor.execute(_QUIET_GROUPS.format(query=query), [*scope, *params])
+        cursor.execute(_QUIET_GROUPS.format(query=query, open=_IS_OPEN), [*scope, *params])
+
+
+_IS_OPEN = "state IN ('uncertain', 'pending')"
+
+
+def _rows(run: Run) -> Any:
+    """Keys of the records that are part of the sync; None when dataset or segment are gone (the run failed for that reason)."""
+    try:
+        source = dataset(run.sync.dataset)
+        return source.rows((), run.version.content["segment"], run.sync.connection.owner).values_list(source.key_field)
+    except SynclineError:
+        return None
 
 
 def _verdict(run: Run) -> tuple[str, str]:
@@ -91,10 +104,16 @@ def _verdict(run: Run) -> tuple[str, str]:
         (run.waiting, "waiting for another record"),
         (uncertain, "with unknown outcome"),
         (pending, "not delivered yet"),
+        (_put_off(run), "put off until the next run"),
         (ErrorGroup.objects.filter(run_id=run.pk, code=SUSPENDED).count(), "rules suspended"),
     ]
     said = [f"{number} {what}" for number, what in troubles if number]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")
+
+
+def _put_off(run: Run) -> int:
+    found = ErrorGroup.objects.filter(run_id=run.pk, code=PUT_OFF)
+    return found.aggregate(total=Sum("count"))["total"] or 0
 
 
 def _refusals(run: Run) -> int:
@@ -104,7 +123,18 @@ def _refusals(run: Run) -> int:
 
 
 def _open(run: Run, state: Link.State) -> int:
+    """Links in this state whose records are still part of the sync."""
+    if (rows := _rows(run)) is None:
+        return 0
+    query, params = rows.query.sql_with_params()
     sync = run.sync
-    return Link.objects.filter(
-        connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset, state=state
-    ).count()
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN.format(query=query), [sync.connection_id, sync.object_type, sync.dataset, state.value, *params])
+        return int(cursor.fetchone()[0])
+
+
+_OPEN = """
+SELECT count(*) FROM syncline_link
+WHERE connection_id = %s AND object_type = %s AND dataset = %s AND state = %s
+  AND local_key IN (SELECT s.c0::text FROM ({query}) AS s (c0))
+"""

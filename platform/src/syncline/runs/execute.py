@@ -24,7 +24,7 @@ from syncline.syncs.publish import compiled
 
 from . import claims, crash
 from .claims import Claim, Lease
-from .close import SUSPENDED, close_run
+from .close import PUT_OFF, SUSPENDED, close_run
 from .models import Run, RunPart
 from .outcome import consequence
 from .push import prepare as preparation
@@ -128,8 +128,8 @@ class Job:
             dataset=self.scope.dataset,
             local_key__in=self.part.keys,
             remote_id__isnull=False,
-        ).count()
-        return linked < len(set(self.part.keys))
+        ).exclude(state=Link.State.GONE)
+        return linked.count() < len(set(self.part.keys))
 
     def _pipeline(self) -> Pipeline:
         policy = Policy(
@@ -160,6 +160,21 @@ class Job:
         waiting = {d.key: d.after for d in deferred}
         if self.part.round < MAX_ROUNDS:
             claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
+        else:
+            ErrorGroup.objects.bulk_create([_given_up(self.part, sorted(waiting))], ignore_conflicts=True)
+
+
+def _given_up(part: RunPart, keys: Sequence[str]) -> ErrorGroup:
+    """So that no record is in no count."""
+    return ErrorGroup(
+        run_id=part.run_id,
+        cause=f"put off {part.pk}",
+        state=Link.State.PENDING,
+        code=PUT_OFF,
+        message=f"Put off {MAX_ROUNDS} times in this run: they changed each time they were looked at, or got no answer.",
+        count=len(keys),
+        samples=list(keys[:20]),
+    )
 
 
 def _suspended(run_id: int, mapping: CompiledMapping) -> list[ErrorGroup]:

@@ -70,6 +70,8 @@ NEXT_STEPS: Final = {
     "invalid_choice": "Map the value to one of the choices, or add the choice in the account.",
     "too_long": "Shorten the value here, or add the transform truncate to the rule.",
     "required": "Fill the value here, or map another field to the property.",
+    "put_off": "Run the sync again when these records are at rest; see in their ledger pages what happened.",
+    "open": "Nothing to do: the next run looks up what became of it before anything is sent again.",
     "suspended": "Restore the property in the account and refresh the catalog, or remove the rule and publish the mapping.",
     "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
 }

@@ -35,7 +35,7 @@ def _verdict(policy: Policy, row: Row, mapped: Mapped, references: References, m
         return note(row, State.EXCLUDED, "excluded")
     link = row.link
     if link and link.remote_id:
-        return _linked(policy, row, link, mapped, references)
+        return _linked(policy, row, link, mapped, references, match)
     return _unlinked(policy, row, mapped, references, match)
 
 
@@ -71,9 +71,19 @@ def _invalid(row: Row, mapped: Mapped) -> Outcome:
     return note(row, State.REJECTED, "rejected", problem)
 
 
-def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+def needs_match(policy: Policy, row: Row, mapped: Mapped) -> bool:
+    """Not linked, or to be created again: somebody may have put another record in its place."""
+    if not mapped.included or mapped.problems:
+        return False
+    link = row.link
+    return not (link and link.remote_id) or (link.state == State.GONE and policy.gone_policy == "recreate")
+
+
+def _linked(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References, match: Match) -> Verdict:
+    if link.state == State.GONE and policy.gone_policy == "recreate":
+        return _unlinked(policy, row, mapped, references, match)
     if link.state in (State.GONE, State.MERGED):
-        return _lost_before(policy, row, link, mapped, references)
+        return _lost_before(policy, row, link)
     doubt = link.state == State.UNCERTAIN
     if policy.mode == "create" and not doubt:
         return note(row, final_state(references), "unchanged", waiting_problem(references))
@@ -119,12 +129,10 @@ def _still_refused(row: Row) -> Outcome:
     return note(row, State.REJECTED, "rejected", Problem(code, reason, group=code))
 
 
-def _lost_before(policy: Policy, row: Row, link: LinkState, mapped: Mapped, references: References) -> Verdict:
+def _lost_before(policy: Policy, row: Row, link: LinkState) -> Outcome:
     if link.state == State.MERGED:
         reason = f"Remote record {link.remote_id} was merged into another record's; decide which record it is."
         return note(row, State.MERGED, "gone", Problem("merged", reason))
-    if policy.gone_policy == "recreate":
-        return _creation(policy, row, mapped, references)
     problem = Problem("gone", f"Remote record {link.remote_id} was deleted. Its sync says to leave it so.")
     if policy.gone_policy == "review":
         return note(row, State.AMBIGUOUS, "ambiguous", replace(problem, reason=f"Remote record {link.remote_id} was deleted."))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from django.db import connection
 
@@ -56,8 +56,14 @@ class Unlinked:
     values: frozenset[tuple[int, str]]
 
 
-def matches(scope: Scope, run_id: int, rule: MatchRule, records: Mapping[str, Unlinked]) -> dict[str, Match]:
-    """What to do with each unlinked record, by local key.
+def matches(
+    scope: Scope,
+    run_id: int,
+    rule: MatchRule,
+    records: Mapping[str, Unlinked],
+    existing: Callable[[Sequence[str]], set[str]],
+) -> dict[str, Match]:
+    """What to do with each unlinked record, by local key. `existing`: which of these records of ours are still there.
 
     One is left out when its values are not those that were looked up: it is new, or was changed, since then.
     """
@@ -67,7 +73,7 @@ def matches(scope: Scope, run_id: int, rule: MatchRule, records: Mapping[str, Un
     own = _own(scope, unique_values)
     found = _findings(scope, run_id, rule, list(unique_values))
     ids = {r for ids in own.values() for r in ids} | {r for rows in found.values() for row in rows for r in row[3]}
-    hits = _hits(scope, sorted(ids))
+    hits = _orphaned(_hits(scope, sorted(ids)), existing)
     return {
         key: decide(
             rule,
@@ -134,6 +140,13 @@ def _findings(scope: Scope, run_id: int, rule: MatchRule, keys: list[str]) -> di
         for key, step, value, here, there in cursor.fetchall():
             found[key].append((step, value, here, there))
     return found
+
+
+def _orphaned(hits: dict[str, Hit], existing: Callable[[Sequence[str]], set[str]]) -> dict[str, Hit]:
+    """A link whose record has gone from here holds its remote record back from nobody."""
+    holders = {hit.owner for hit in hits.values() if hit.owner and " " not in hit.owner}
+    gone = holders - existing(sorted(holders)) if holders else set()
+    return {r: replace(h, owner="", orphan=h.owner) if h.owner in gone else h for r, h in hits.items()}
 
 
 def _hits(scope: Scope, remote_ids: list[str]) -> dict[str, Hit]:

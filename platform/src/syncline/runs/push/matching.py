@@ -14,12 +14,14 @@ class Hit:
 
     `owner`: local key of the record that is already linked to it, "" for none. `own_key`: value of our unique property
     there. `values`: its normalised identifiers by step property.
+    `orphan`: the local key it is linked to, of a record of ours that is no longer there.
     """
 
     remote_id: str
     owner: str = ""
     own_key: str = ""
     values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    orphan: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class StepFinding:
 class Match:
     """`remote_id`: adopt that record; neither it nor a reason: create.
 
-    `keyed`: the record there may be given our key. `own`: it carries it already.
+    `keyed`: the record there may be given our key. `own`: it carries it already. `orphan`: key of our vanished record from
+    whose link it is taken over.
     """
 
     remote_id: str | None = None
@@ -44,6 +47,7 @@ class Match:
     code: str = ""
     keyed: bool = True
     own: bool = False
+    orphan: str = ""
 
 
 CREATE = Match()
@@ -87,6 +91,8 @@ def _adopt(hits: Sequence[Hit], key: str, by: str, unique_value: str) -> Match:
             reason=f"Remote record {hit.remote_id} matches by {by}, but is linked to our record {hit.owner}."
             " Correct one of the two records, or move the link.",
         )
+    if hit.orphan:
+        return Match(remote_id=hit.remote_id, orphan=hit.orphan)
     if hit.own_key and hit.own_key != unique_value:
         if _same_installation(hit.own_key, unique_value):
             return Match(

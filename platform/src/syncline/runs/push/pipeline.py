@@ -19,7 +19,7 @@ from syncline.syncs.engine.compile import Mapped
 
 from . import lookup
 from .batches import Batches
-from .classify import classify
+from .classify import classify, needs_match
 from .matching import CREATE
 from .prepare import WIDEST
 from .reader import Chunk, Row
@@ -115,13 +115,21 @@ class Pipeline:
     def _verdicts(self, rows: Sequence[Row]) -> Iterator[Outcome | Work | Deferred]:
         mapped = [(row, self.policy.mapping.map(row.values)) for row in rows]
         references = self._references([m for _, m in mapped])
-        unlinked = {r.key: self._unlinked(r) for r, m in mapped if _needs_match(r, m)}
-        found = lookup.matches(self.scope, self.fence.run_id, self.policy.rule, unlinked)
+        unlinked = {r.key: self._unlinked(r) for r, m in mapped if needs_match(self.policy, r, m)}
+        found = lookup.matches(self.scope, self.fence.run_id, self.policy.rule, unlinked, self._existing)
+        if orphans := [match.orphan for match in found.values() if match.orphan]:
+            writer.release(self.scope, self.fence, orphans)
         for row, values in mapped:
             if row.key in unlinked and row.key not in found:
                 yield Deferred(row.key, 0.0)
             else:
                 yield classify(self.policy, row, values, references(values), found.get(row.key, CREATE))
+
+    def _existing(self, keys: Sequence[str]) -> set[str]:
+        """Those of our records that are still there, in whatever segment."""
+        field = self.dataset.key_field
+        rows = self.dataset.rows((), "").filter(**{f"{field}__in": list(keys)})
+        return {str(key) for key in rows.values_list(field, flat=True)}
 
     def _unlinked(self, row: Row) -> lookup.Unlinked:
         values = self.policy.mapping.match_values(row.values)
@@ -216,10 +224,6 @@ class _Resolver:
             ids[object_type] = frozenset(known[k] for k in keys if k in known)
             missing[object_type] = tuple(k for k in keys if k not in known)
         return References(ids, missing)
-
-
-def _needs_match(row: Row, mapped: Mapped) -> bool:
-    return mapped.included and not mapped.problems and not (row.link and row.link.remote_id)
 
 
 def _close_connections(pool: ThreadPoolExecutor, threads: int) -> None:

@@ -193,7 +193,8 @@ def _review(_policy: Policy, work: Work) -> Answer:
     return Answer(_after_loss(work, State.AMBIGUOUS, problem, "ambiguous"))
 
 
-def _recreate(policy: Policy, work: Work) -> Answer:
+def _recreate(_policy: Policy, work: Work) -> Answer:
+    """Not at once: somebody may have put another record in its place, which the next look finds."""
     cleared = replace(
         _base(work, State.PENDING),
         remote_id=None,
@@ -203,21 +204,7 @@ def _recreate(policy: Policy, work: Work) -> Answer:
         status=Status.REJECTED,
         sent=_sent(work),
     )
-    op = Op.UPSERT if policy.object_type.unique_key else Op.CREATE
-    write = plan_write(policy.mapping, work.mapped, None, creating=True, remote=None)
-    again = replace(
-        work,
-        op=op,
-        revision=work.revision + 1,
-        remote_id=None,
-        write=write,
-        delivered=None,
-        have={},
-        adopting=False,
-        again=False,
-        counter="",
-    )
-    return Answer(cleared, again)
+    return Answer(cleared, deferred=Deferred(work.key, 0.0))
 
 
 _GONE: dict[str, Callable[[Policy, Work], Answer]] = {"leave": _leave, "review": _review, "recreate": _recreate}
