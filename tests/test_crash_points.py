@@ -277,3 +277,40 @@ def test_the_lease_of_a_dead_process_ends_by_itself(world: World, summary: Tally
     compare(world, summary, "lease")
     assert summary.told[before:] == []
     assert Employee.objects.count() > 100
+
+
+@pytest.mark.parametrize(
+    ("point", "nth", "cut"),
+    [
+        ("mark.after", 2, False),
+        ("call.after", 1, True),
+        ("call.after", 4, False),
+        ("record.before", 3, True),
+        ("record.after", 2, True),
+    ],
+)
+def test_without_our_own_key_a_creation_in_doubt_is_found_by_its_match_and_never_repeated(
+    world: World, summary: Tally, monkeypatch: pytest.MonkeyPatch, point: str, nth: int, cut: bool
+) -> None:
+    monkeypatch.setattr(objects, "VISIBILITY_LAG", 0.5)
+    sync = world.syncs[COMPANIES]
+    sync.connection.settings = {**sync.connection.settings, "own_key": False}
+    sync.connection.save()
+    world.begin(lag=40.0)
+    seeded = {one["id"] for one in world.sandbox.admin.live("companies")}
+    if cut:
+        world.sandbox.admin.fault("cut_after", endpoint="batch_create", skip=1, times=2)
+    run = world.resume(world.crash(sync, point, nth))
+    check_counts(run, sync)
+    again = run_to_end(sync)
+    assert (again.created, again.adopted) == (0, 0)
+    linked = set(Link.objects.filter(object_type="companies").values_list("remote_id", flat=True))
+    stray = {one["id"] for one in world.sandbox.admin.live("companies")} - seeded - linked
+    # what arrived without an answer and cannot be told for certain is on the review list, not created again
+    in_review = Link.objects.filter(object_type="companies", remote_id=None, state="ambiguous", uncertain_op="create")
+    summary.points += 1
+    summary.duplicates += max(0, len(stray) - in_review.count())
+    assert len(stray) <= in_review.count() <= 2, list(in_review.values_list("reason", flat=True))
+    unexplained = Link.objects.filter(object_type="companies", remote_id=None, reason="")
+    assert not unexplained.exists()
+    assert run.created + run.adopted > 100
