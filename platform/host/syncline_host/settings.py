@@ -1,7 +1,8 @@
 """Settings of the runnable host. Pure: they compute addresses and read keys, and start nothing.
 
-Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE,
-SYNCLINE_WORKERS, DJANGO_DEBUG. On loopback none is needed.
+Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE, SYNCLINE_WORKERS,
+SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT
+(`make up`). On loopback none is needed; docs/operations.md says what each means.
 """
 
 from __future__ import annotations

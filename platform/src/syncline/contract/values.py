@@ -284,7 +284,11 @@ class SuggestedMapping:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A call allowance: at most `size` calls in any `window` seconds. `scope`: "app_account" or "account"."""
+    """A call allowance as the vendor states it: at most `size` calls in any `window` seconds.
+
+    `scope`: "app_account" or "account".
+    It is declared, not paced by: a 429 is waited for, and obeyed by everyone in the process. Pacing across processes comes later.
+    """
 
     name: str
     scope: str
