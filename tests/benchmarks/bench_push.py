@@ -1,7 +1,8 @@
 """How many calls, how fast and with how much processor time companies and people get into the HubSpot sandbox.
 
 The sandbox runs in a process of its own with its rate limits off, so that the figures are ours and not the limits'.
-Calls are the sandbox's own count; the minimum is what the vendor's batch sizes allow, see `minimum_calls`.
+Calls are the sandbox's own count; the minimum is what the vendor's batch sizes allow, see `minimum_calls`. `calls_ratio` is
+calls by that minimum, and null where the minimum is 0, whether calls were made or not: `calls` says which.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Measured:
             "records": self.records,
             "calls": self.calls,
             "minimum_calls": self.minimum,
-            "calls_ratio": round(self.calls / self.minimum, 4) if self.minimum else (1.0 if not self.calls else None),
+            "calls_ratio": round(self.calls / self.minimum, 4) if self.minimum else None,
             "records_per_s": round(self.records / self.seconds),
             "cpu_s_per_1000": round(1000 * self.cpu / self.records, 4),
             "seconds": round(self.seconds, 2),
