@@ -10,7 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
-from syncline.models import Entry, Link, Run, RunPart
+from syncline.models import Entry, Link, Run, RunPart, Sync
 from syncline.runs.start import start_run
 
 HERE = Path(__file__).parent
@@ -186,6 +186,18 @@ def test_the_overview_counts_what_needs_a_person(client: Client, ann: Estate, go
     assert [one["run"].pk for one in home["active"]] == [going.pk]
     assert [one["run"].pk for one in home["problems"]] == [ann.run.pk]
     assert [(one["label"], one["count"]) for one in home["connections"]] == [("ok", 1)]
+
+
+def test_a_sync_that_could_not_start_is_seen_on_its_page_in_the_list_and_on_the_overview(client: Client, ann: Estate) -> None:
+    page = reverse("admin:syncline_sync_change", args=[ann.sync.pk])
+    places = [page, reverse("admin:syncline_sync_changelist"), reverse("admin:index")]
+    assert not any("Ask <somebody>" in client.get(place).content.decode().replace("&lt;", "<") for place in places)
+    Sync.objects.filter(pk=ann.sync.pk).update(blocked_reason="Ask <somebody> for it.")
+    for place in places:
+        assert "Ask &lt;somebody&gt; for it." in client.get(place).content.decode(), place
+    assert client.get(reverse("admin:index")).context["home"]["blocked"][0]["address"] == page
+    client.force_login(User.objects.create_user("looks", is_staff=True))
+    assert client.get(reverse("admin:index")).context["home"]["blocked"] == []
 
 
 def test_the_catalog_is_searched_by_name_and_label(client: Client, ann: Estate) -> None:

@@ -17,6 +17,7 @@ from syncline.runs.models import Run
 from syncline.runs.start import AlreadyRunning, cancel, start_run
 from syncline.runs.tick import next_due, start_due, tick
 from syncline.syncs.models import Sync
+from syncline.syncs.publish import publish
 
 sys.path += [path for path in (str(Path(__file__).parent),) if path not in sys.path]
 
@@ -122,6 +123,33 @@ def test_the_owner_needs_the_datasets_permission(lab: Lab) -> None:
         start_run(Sync.objects.get(pk=sync.pk))
     lab.owner.user_permissions.add(Permission.objects.get(codename="view_user"))
     assert start_run(Sync.objects.get(pk=sync.pk)).state == "queued"
+
+
+def test_why_a_due_sync_cannot_start_stands_on_it_until_it_starts(lab: Lab) -> None:
+    sync = lab.sync(cron="* * * * *")
+    User.objects.filter(pk=lab.owner.pk).update(is_superuser=False)
+
+    def due() -> str | None:
+        Sync.objects.update(next_due_at=timezone.now() - dt.timedelta(minutes=1))
+        start_due()
+        return Sync.objects.get(pk=sync.pk).blocked_reason
+
+    assert "may not read test.person (permission auth.view_user)" in (due() or "")
+    lab.owner.user_permissions.add(Permission.objects.get(codename="view_user"))
+    assert due() is None
+    assert Run.objects.get().trigger == "schedule"
+    assert due() is None  # still running: nothing stands in its way
+
+
+def test_a_due_sync_without_a_published_mapping_says_so_until_it_is_published(lab: Lab) -> None:
+    sync = lab.sync(cron="* * * * *")
+    Sync.objects.update(current=None, next_due_at=timezone.now() - dt.timedelta(minutes=1))
+    start_due()
+    sync = Sync.objects.get(pk=sync.pk)
+    assert "Publish its draft first" in (sync.blocked_reason or "")
+    publish(sync, lab.owner)
+    assert sync.blocked_reason is None
+    assert Sync.objects.get(pk=sync.pk).blocked_reason is None
 
 
 def test_somebody_without_a_grant_may_not_start_it(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from syncline.ledger.models import Link
 from syncline.runs import overview as runs
 from syncline.runs import progress
 from syncline.runs.models import Run
+from syncline.syncs.models import Sync
 
 from .display import TONES, badge, duration
 from .filters import REVIEW
@@ -30,6 +31,7 @@ def overview(user: User) -> dict[str, Any]:
         "problems": [_row(run) for run in seen.filter(state__in=(Run.State.PROBLEMS, Run.State.FAILED)).order_by("-id")[:SHOWN]],
         "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
         "attention": attention(user),
+        "blocked": blocked_syncs(user),
         "broken": registry.broken(),
     }
 
@@ -54,6 +56,15 @@ def attention(user: User) -> list[dict[str, Any]]:
     return [
         {"label": "for review", "count": review, "address": f"{address}?attention=review"},
         {"label": "rejected", "count": counts.get(Link.State.REJECTED, 0), "address": f"{address}?attention=rejected"},
+    ]
+
+
+def blocked_syncs(user: User) -> list[dict[str, str]]:
+    """Scheduled syncs that could not start when they were due."""
+    seen = Sync.objects.filter(connection__in=access.visible_connections(user), enabled=True, blocked_reason__isnull=False)
+    return [
+        {"name": name, "reason": reason or "", "address": reverse("admin:syncline_sync_change", args=[pk])}
+        for pk, name, reason in seen.order_by("name", "pk").values_list("pk", "name", "blocked_reason")[:SHOWN]
     ]
 
 

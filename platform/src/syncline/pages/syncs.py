@@ -62,7 +62,7 @@ class StepInline(DraftInline):
 @admin.register(Sync)
 class SyncPage(ActionsAdmin):
     form = SyncForm
-    list_display = ["name", "what", "over", "mode", "timetable", "last_run", "next_due_at", "enabled"]
+    list_display = ["name", "what", "over", "mode", "timetable", "last_run", "next_due_at", "blocked", "enabled"]
     list_select_related = ["connection"]
     list_filter = [ConnectionFilter, "enabled"]
     search_fields = ["name", "dataset", "object_type"]
@@ -182,6 +182,10 @@ class SyncPage(ActionsAdmin):
             return None
         label = Run.State(obj.last_run_state).label
         return link(reverse("admin:syncline_run_change", args=[obj.last_run_id]), badge(obj.last_run_state, label))
+
+    @admin.display(description="could not start", empty_value="–")
+    def blocked(self, obj: Sync) -> str | None:
+        return obj.blocked_reason
 
     @admin.display(description="next times (UTC)")
     def next_times(self, obj: Sync) -> str:

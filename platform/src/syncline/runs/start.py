@@ -31,6 +31,7 @@ def start_run(sync: Sync, *, kind: str = Run.Kind.FULL, trigger: str = "manual",
             run = Run.objects.create(sync=sync, version=version, kind=kind, trigger=trigger, requested_by=user)
             RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, priority=1)
             RunPart.objects.create(run=run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED)
+            Sync.objects.filter(pk=sync.pk, blocked_reason__isnull=False).update(blocked_reason=None)
     except IntegrityError as error:
         if "run_one_active" in str(error):
             raise AlreadyRunning from None

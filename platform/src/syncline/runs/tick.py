@@ -96,6 +96,7 @@ def _start_one(sync_id: int) -> int:
         return 0
     except SynclineError as error:
         log.warning("The sync %s is due, but cannot start: %s", sync_id, error)
+        Sync.objects.filter(pk=sync_id).update(blocked_reason=str(error))
         return 0
     return 1
 

@@ -49,6 +49,8 @@ class Sync(models.Model):
         "syncline.MappingVersion", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
     )
     next_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: Why it could not start when it was due; null since it started, was published or is not scheduled any more.
+    blocked_reason = models.TextField(null=True, blank=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
     modified = models.DateTimeField(auto_now=True)
 

@@ -82,7 +82,8 @@ def publish(sync: Sync, user: User) -> MappingVersion:
         if found := problems(locked):
             raise MappingInvalid(found)
         version = _next_version(locked, draft_content(locked), user)
-    sync.current = version
+        Sync.objects.filter(pk=sync.pk, blocked_reason__isnull=False).update(blocked_reason=None)
+    sync.current, sync.blocked_reason = version, None
     return version
 
 
