@@ -74,3 +74,55 @@ def test_a_fixture_takes_the_place_of_made_up_data(database_of_its_own: str, tmp
     # the one person is there already: the account holds every tenth, beginning with the first
     assert (found["companies", 1]["created"], found["contacts", 1]["adopted"]) == (1, 1)
     assert (found["companies", 2]["unchanged"], found["contacts", 2]["unchanged"]) == (1, 1)
+
+
+DUPLICATES: list[Any] = [
+    {"model": "companies.employee", "pk": 5, "fields": {**STAMPS, "company": 2, "name": "Before its company"}},
+    *SMALL,
+    {"model": "companies.country", "pk": 2, "fields": {"iso_code": "GBP", "name": "The same again"}},
+    {"model": "companies.company", "pk": 2, "fields": {**STAMPS, "name": "Next Ltd", "country": 1, "monitors": []}},
+    {**SMALL[2], "pk": 7},
+    {"model": "companies.company", "pk": 3, "fields": {**STAMPS, "name": "In no country", "country": 2, "monitors": []}},
+    {"model": "companies.nothing", "pk": 1, "fields": {}},
+    "not a row",
+]
+
+
+@pytest.mark.django_db
+def test_rows_that_do_not_fit_are_listed_and_the_others_pushed(database_of_its_own: str, tmp_path: Path) -> None:
+    (tmp_path / "twice.json").write_text(json.dumps(DUPLICATES))
+
+    done = demo(database_of_its_own, FIXTURE=str(tmp_path / "twice.json"))
+
+    found = passes(done)
+    left_out = [line for line in done.stdout.splitlines() if line.startswith("left out: ")]
+    names = [line.removeprefix("left out: ").split(" (")[0].split(":")[0] for line in left_out]
+    assert names == ["companies.country 2", "companies.employee 7", "companies.company 3", "companies.nothing 1", "row 10"]
+    assert "already exists" in " ".join(left_out[:2])
+    assert "is not present" in done.stdout
+    assert found["companies", 1]["created"] == 2
+    assert found["companies", 2]["unchanged"] == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("environment", "content", "said"),
+    [
+        ({"FIXTURE": "{folder}/missing.json"}, None, "missing.json cannot be read"),
+        ({"FIXTURE": "{folder}/there.json"}, '[{"model": ', "is not readable JSON"),
+        ({"FIXTURE": "{folder}/there.json"}, '{"model": "companies.country"}', "holds no list of rows"),
+        ({"COMPANIES": "abc"}, None, "COMPANIES is 'abc'"),
+        ({"COMPANIES": "-5"}, None, "COMPANIES is '-5'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_one_sentence(
+    database_of_its_own: str, tmp_path: Path, environment: dict[str, str], content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "there.json").write_text(content)
+
+    done = demo(database_of_its_own, **{name: value.format(folder=tmp_path) for name, value in environment.items()})
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr

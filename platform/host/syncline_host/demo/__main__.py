@@ -8,7 +8,6 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,11 +25,14 @@ def main() -> int:
     import django
 
     django.setup()
+    from django.core.management import CommandError
     from syncline.contract import SynclineError
+
+    from .connect import NotConnected
 
     try:
         return _run()
-    except SynclineError as error:
+    except (SynclineError, CommandError, NotConnected) as error:
         sys.stderr.write(f"The demo stopped: {error}\n")
         return 1
 
@@ -40,11 +42,13 @@ def _run() -> int:
     from rich.console import Console as RichConsole
     from syncline_hubspot.sandbox.process import RunningSandbox
 
-    from . import report, scenario
+    from . import loading, report, scenario
     from .connect import connect_by_oauth
 
     console: Console = RichConsole(width=None if sys.stdout.isatty() else 150)
-    _load(console)
+    started = time.monotonic()
+    loading.load(console)
+    console.print(f"Database ready after {time.monotonic() - started:.1f} s.")
     with RunningSandbox() as sandbox:
         seeded = scenario.seed_account(sandbox.admin)
         console.print(
@@ -53,7 +57,7 @@ def _run() -> int:
         )
         user = User.objects.create_superuser("demo", "demo@example.com", secrets.token_urlsafe())
         connection = connect_by_oauth(user, sandbox)
-        console.print(f"Connected by OAuth to {connection.account_name} (account {connection.account_id}).")
+        console.print(f"Connected by OAuth to {report.account(connection)}.")
         syncs = scenario.make_syncs(connection, user)
         for sync in syncs:
             rules = sync.rules.count()
@@ -68,19 +72,6 @@ def _run() -> int:
     if os.environ.get("JSON") == "1":
         sys.stdout.write(json.dumps({"passes": [one.to_json() for one in results]}) + "\n")
     return _verdict(results)
-
-
-def _load(console: Console) -> None:
-    from django.core.management import call_command
-
-    started = time.monotonic()
-    call_command("migrate", verbosity=0)
-    fixture = os.environ.get("FIXTURE")
-    if fixture:
-        call_command("loaddata", str(Path(fixture).resolve()), verbosity=1)
-    else:
-        call_command("populate_database", companies=int(os.environ.get("COMPANIES") or 2000), clear=True)
-    console.print(f"Database ready after {time.monotonic() - started:.1f} s.")
 
 
 def _verdict(results: Sequence[PassResult]) -> int:

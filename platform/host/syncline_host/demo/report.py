@@ -13,6 +13,7 @@ from django.db.models import Sum
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from syncline.connections.models import Connection
 from syncline.runs.models import Run, RunPart
 
 OUTCOMES = ("created", "updated", "adopted", "unchanged", "ambiguous", "rejected")
@@ -55,6 +56,12 @@ def result(run: Run, number: int, counters: dict[str, int], seconds: float) -> P
         state=run.get_state_display(),
         **{name: getattr(run, name) for name in OUTCOMES},
     )
+
+
+def account(connection: Connection) -> str:
+    """Its name, and its id where the name does not say it."""
+    name, key = connection.account_name, connection.account_id
+    return name if key in name else f"{name} (account {key})"
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from .report import PassResult, progress, result
 
 PAIRS = (("companies.company", "companies"), ("companies.person", "contacts"))
 AMBIGUOUS_PAIRS = 5
+PLURAL = {"needs review": "need review"}
 VARIANTS = ("{}", "www.{}", "{}.")
 
 
@@ -144,7 +145,8 @@ def explain(console: Console, syncs: list[Sync]) -> None:
     for sync in syncs:
         run = sync.runs.order_by("-id").first()
         for group in ErrorGroup.objects.filter(run_id=run.pk if run else 0).order_by("-count"):
-            console.print(
-                f"[yellow]{sync.object_type}: {group.count} {group.get_state_display()}[/]: for example, {group.message}"
-            )
+            what = group.get_state_display()
+            if group.count != 1:
+                what = PLURAL.get(what, what)
+            console.print(f"[yellow]{sync.object_type}: {group.count:,} {what}[/]: for example, {group.message}")
             console.print(f"  {group.next_step}", style="dim")
