@@ -6,7 +6,7 @@ import random
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +17,10 @@ from django.db.models import F
 from django.utils import timezone
 from syncline.contract import (
     AuthError,
+    Change,
     Code,
     ConnectorFault,
+    ObjectType,
     Op,
     OutcomeUnknown,
     PushResult,
@@ -299,8 +301,9 @@ def test_an_unknown_create_that_nothing_can_look_up_goes_to_review(lab: Lab) -> 
 
 def stay_in_doubt(lab: Lab, sync: Sync, one: User) -> None:
     """Neither time nor a changed row nor a retry creates it a second time; a person may."""
-    for change in ({}, {"last_name": "Changed"}, {"email": "other@example.org"}):
-        User.objects.update(**change or {"first_name": F("first_name")})
+    changes: tuple[dict[str, str], ...] = ({}, {"last_name": "Changed"}, {"email": "other@example.org"})
+    for change in changes:
+        User.objects.filter(pk=one.pk).update(**{"first_name": one.first_name, **change})
         Link.objects.update(checked_at=timezone.now() - timedelta(days=2))
         assert counts(lab.run(sync, kind=Run.Kind.RETRY)) == {"ambiguous": 1}
         assert lab.link(one).code == "unknown"
@@ -330,9 +333,9 @@ def test_a_creation_sent_with_other_match_values_than_todays_is_not_repeated(lab
     lab.vendor.own_key, lab.vendor.lag = False, 0.1
     (one,), sync = lab.people(1), lab.sync()
 
-    def lost_and_changed(vendor: Vendor, object_type: object, changes: object) -> object:
+    def lost_and_changed(vendor: Vendor, object_type: ObjectType, changes: Sequence[Change]) -> None:
         User.objects.update(email="new@example.org")
-        return lost_answer(vendor, object_type, changes)
+        lost_answer(vendor, object_type, changes)
 
     lab.vendor.faults = [lost_and_changed]
     assert counts(lab.run(sync)) == {"ambiguous": 1}
