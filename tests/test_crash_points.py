@@ -232,12 +232,25 @@ def test_a_push_killed_there_goes_on_without_duplicates_and_losses(world: World,
     assert summary.told[seeded_before:] == []
 
 
-@pytest.mark.parametrize(("point", "nth"), [("mark.after", 4), ("call.after", 4), ("record.after", 5), ("cursor.after", 1)])
+#: points at which something has been delivered before, so that there is something to merge and to delete
+LATER = [
+    *((point, nth) for point in ("mark.before", "mark.after", "call.after", "record.before") for nth in (4, 5, 6, 7)),
+    *(("record.after", nth) for nth in (3, 4, 5, 6, 7)),
+    ("cursor.after", 1),
+    ("finish.before", 1),
+    ("finish.after", 1),
+]
+
+
+@pytest.mark.parametrize(("point", "nth"), LATER)
 def test_records_merged_and_deleted_in_the_account_between_crash_and_resumption(
     world: World, summary: Tally, point: str, nth: int
 ) -> None:
+    cut = nth % 2 == 0
     world.begin(lag=40.0)
     sync = world.syncs[COMPANIES]
+    if cut:  # written, but the answer is lost: before the crash or after it
+        world.sandbox.admin.fault("cut_after", endpoint="batch_upsert", skip=nth // 2, times=3)
     run = world.crash(sync, point, nth)
     ids = list(
         Link.objects.filter(object_type="companies", state="delivered").order_by("local_key").values_list("remote_id", flat=True)
