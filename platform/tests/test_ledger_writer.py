@@ -59,7 +59,7 @@ def done(key: str, revision: int = 0, remote_id: str | None = None, **more: obje
 
 def test_a_stored_outcome_is_link_entry_counter_and_identity_at_once(fence: Fence, scope: Scope) -> None:
     one = done("1", sent={"name": "x"}, source_hash=5, identities=(("email", "a@b.c"),))
-    assert writer.record(scope, fence, [one], counts=Counter(read=3), calls=2) == {"1"}
+    assert writer.record(scope, fence, [one]) == {"1"}
     link = Link.objects.get()
     assert (link.state, link.remote_id, link.revision, link.source_hash, link.last_run_id) == (
         "delivered",
@@ -72,7 +72,7 @@ def test_a_stored_outcome_is_link_entry_counter_and_identity_at_once(fence: Fenc
     assert (entry.link_id, entry.op, entry.status, entry.sent) == (link.pk, "create", "created", {"name": "x"})
     assert IdentityIndex.objects.get().remote_id == "r1"
     part = RunPart.objects.get()
-    assert (part.created, part.read, part.calls, part.attempt) == (1, 3, 2, 0)
+    assert (part.created, part.read, part.attempt) == (1, 0, 0)
 
 
 def test_a_link_that_changed_meanwhile_is_neither_marked_nor_stored(fence: Fence, scope: Scope) -> None:

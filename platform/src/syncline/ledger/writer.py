@@ -149,21 +149,18 @@ def date_doubts(scope: Scope) -> None:
         )
 
 
-def record(
-    scope: Scope, fence: Fence, outcomes: Sequence[Outcome], *, counts: Counter[str] | None = None, calls: int = 0
-) -> frozenset[str]:
+def record(scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset[str]:
     """Stores outcomes, entries, error groups, identities and counters in one fenced transaction.
 
     Gives the keys that were stored; one that is missing changed meanwhile and has to be read again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        stored = _store(cursor, scope, fence, outcomes) if outcomes else frozenset()
+        stored = _store(cursor, scope, fence, outcomes)
         kept = [o for o in outcomes if o.local_key in stored]
         _group(cursor, fence.run_id, kept)
         _identify(cursor, scope, kept)
-        total = Counter(o.counter for o in kept if o.counter) + Counter(counts or {})
-        total["waiting"] += sum(o.waiting for o in kept)
-        total["calls"] += calls
+        total = Counter(o.counter for o in kept if o.counter)
+        total["waiting"] = sum(o.waiting for o in kept)
         advance(cursor, fence, total, progress=any(o.counter or o.status in SETTLED for o in kept))
     return stored
 
