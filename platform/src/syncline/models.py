@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .catalog.models import ObjectSnapshot
+from .catalog.models import CatalogChange, ObjectSnapshot
+from .connections.budget_models import Budget, BudgetUse
 from .connections.models import (
     Connection,
     ConnectionState,
@@ -13,12 +14,16 @@ from .connections.models import (
     Registration,
     VaultCanary,
 )
-from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, Link
-from .runs.models import Run, RunPart
+from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, IndexState, Link
+from .outbox.models import OutboxKey
+from .runs.models import PlanRow, Run, RunPart, WorkerCanary
 from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
+    "Budget",
+    "BudgetUse",
     "Candidate",
+    "CatalogChange",
     "Connection",
     "ConnectionState",
     "ConnectorState",
@@ -27,15 +32,19 @@ __all__ = [
     "FieldRule",
     "Grant",
     "IdentityIndex",
+    "IndexState",
     "Installation",
     "Link",
     "MappingVersion",
     "MatchStepRow",
     "OAuthState",
     "ObjectSnapshot",
+    "OutboxKey",
+    "PlanRow",
     "Registration",
     "Run",
     "RunPart",
     "Sync",
     "VaultCanary",
+    "WorkerCanary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Now
 
 from syncline.connections.models import Connection
 
@@ -24,3 +25,37 @@ class ObjectSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} of {self.connection}"
+
+
+class CatalogChange(models.Model):
+    """Something that changed in the account's definitions between two discoveries.
+
+    `property`: "" when it is the object itself. `aspect`: added, removed, or what changed (kind, choices, read_only …);
+    `before` and `after`: its definition. `settled_at`: since when it is as it was before.
+    """
+
+    class Aspect(models.TextChoices):
+        ADDED = "added", "added"
+        REMOVED = "removed", "removed"
+        KIND = "kind", "type changed"
+        CHOICES = "choices", "choices changed"
+        READ_ONLY = "read_only", "writable or not"
+        REQUIRED = "required", "required or not"
+        OTHER = "other", "changed"
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="catalog_changes")
+    object_type = models.CharField(max_length=200)
+    property = models.CharField(max_length=200, blank=True, default="")
+    aspect = models.CharField(max_length=10, choices=Aspect)
+    before = models.JSONField(null=True, blank=True)
+    after = models.JSONField(null=True, blank=True)
+    noticed_at = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["connection", "object_type", "property"], name="catalog_change_property")]
+
+    def __str__(self) -> str:
+        return f"{self.object_type}.{self.property or '*'} {self.get_aspect_display()}"

@@ -137,6 +137,26 @@ class IdentityIndex(models.Model):
         return f"{self.property}={self.value} → {self.remote_id}"
 
 
+class IndexState(models.Model):
+    """How current the identity index of one object is.
+
+    `properties`: digest of what was indexed; another set needs a listing. `listed_at`: when the last complete listing began;
+    `seen_until`: everything changed before this moment is in the index.
+    """
+
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="+")
+    object_type = models.CharField(max_length=200)
+    properties = models.CharField(max_length=32)
+    listed_at = models.DateTimeField()
+    seen_until = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["connection", "object_type"], name="index_state_object"),)
+
+    def __str__(self) -> str:
+        return f"{self.object_type} until {self.seen_until}"
+
+
 class Candidate(models.Model):
     """Match values of the local records that a run has to match; goes with the run."""
 

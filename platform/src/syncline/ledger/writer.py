@@ -17,7 +17,22 @@ from syncline.contract import Op, Status, SynclineError
 
 from .records import Fence, Mark, Outcome, Problem, Scope
 
-COUNTERS = ("read", "created", "updated", "adopted", "unchanged", "ambiguous", "rejected", "excluded", "gone", "waiting", "calls")
+COUNTERS = (
+    "read",
+    "created",
+    "updated",
+    "adopted",
+    "unchanged",
+    "ambiguous",
+    "rejected",
+    "excluded",
+    "gone",
+    "waiting",
+    "removed",
+    "withheld",
+    "stale",
+    "calls",
+)
 
 SETTLED = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.REJECTED})
 

@@ -10,7 +10,11 @@ from syncline.syncs.models import MappingVersion, Sync
 
 
 class Counters(models.Model):
-    """Records by outcome. `waiting` and `uncertain` come on top of another outcome."""
+    """Records by outcome. `waiting` and `uncertain` come on top of another outcome.
+
+    `removed`: cleared, archived or deleted remotely because they left the sync; `withheld`: would have been, but the guard
+    wants a person's word; `stale`: planned, but the remote record changed before the plan was applied.
+    """
 
     read = models.BigIntegerField(default=0, db_default=0)
     created = models.BigIntegerField(default=0, db_default=0)
@@ -22,6 +26,9 @@ class Counters(models.Model):
     excluded = models.BigIntegerField(default=0, db_default=0)
     gone = models.BigIntegerField(default=0, db_default=0)
     waiting = models.BigIntegerField(default=0, db_default=0)
+    removed = models.BigIntegerField(default=0, db_default=0)
+    withheld = models.BigIntegerField(default=0, db_default=0)
+    stale = models.BigIntegerField(default=0, db_default=0)
     calls = models.BigIntegerField(default=0, db_default=0)
 
     NAMES = (
@@ -35,6 +42,9 @@ class Counters(models.Model):
         "excluded",
         "gone",
         "waiting",
+        "removed",
+        "withheld",
+        "stale",
         "calls",
     )
 
@@ -43,22 +53,30 @@ class Counters(models.Model):
 
 
 class Run(Counters):
-    """One execution of a sync. The mapping version is pinned from start to end."""
+    """One execution of a sync. The mapping version is pinned from start to end.
+
+    `plan`: the plan that a run of kind APPLY carries out. `approved_by`: who let deletes pass the guard, or the plan.
+    """
 
     class Kind(models.TextChoices):
         FULL = "full", "full"
+        CHANGES = "changes", "what changed here"
         RETRY = "retry", "retry of problems"
         KEYS = "keys", "chosen records"
+        PLAN = "plan", "plan: reads only"
+        APPLY = "apply", "a plan applied"
+        REMOVAL = "removal", "removals a person approved"
 
     class State(models.TextChoices):
         QUEUED = "queued", "queued"
         RUNNING = "running", "running"
+        PAUSED = "paused", "paused"
         SUCCEEDED = "succeeded", "succeeded"
         PROBLEMS = "problems", "completed with problems"
         FAILED = "failed", "failed"
         CANCELLED = "cancelled", "cancelled"
 
-    ACTIVE = (State.QUEUED, State.RUNNING)
+    ACTIVE = (State.QUEUED, State.RUNNING, State.PAUSED)
 
     id = models.BigAutoField(primary_key=True)
     sync = models.ForeignKey(Sync, models.PROTECT, related_name="runs")
@@ -66,6 +84,8 @@ class Run(Counters):
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.FULL)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     trigger = models.CharField(max_length=10, default="manual")
+    plan = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="applications")
+    approved_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     reason = models.TextField(default="", db_default="", blank=True)
     expected = models.BigIntegerField(null=True, blank=True)
@@ -75,7 +95,9 @@ class Run(Counters):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["sync"], name="run_one_active", condition=models.Q(state__in=["queued", "running"])),
+            models.UniqueConstraint(
+                fields=["sync"], name="run_one_active", condition=models.Q(state__in=["queued", "running", "paused"])
+            ),
         )
         indexes = (models.Index(fields=["sync", "-id"], name="run_latest"),)
 
@@ -88,12 +110,25 @@ class RunPart(Counters):
 
     `fence` is raised by every claim; whatever a claimant stores is guarded by it. `cursor`: everything up to this key is
     recorded. `attempt` counts claims that ended without progress; `round` how often its records were put off.
+    `priority`: parts with a higher one are claimed first (see Priority). `token`: what the vendor calls a bulk job of ours.
     """
+
+    class Priority(models.IntegerChoices):
+        """The lanes: what a person waits for goes first, then what just changed, then schedules, then backfills."""
+
+        PUT_OFF = -1
+        BACKFILL = 0
+        SCHEDULED = 1
+        CHANGE = 5
+        INTERACTIVE = 10
 
     class Kind(models.TextChoices):
         PREPARE = "prepare", "look up what is there"
         RANGE = "range", "a range of keys"
         KEYS = "keys", "a list of keys"
+        BULK = "bulk", "a bulk job of the vendor"
+        PLANNED = "planned", "rows of a plan"
+        LEAVING = "leaving", "what left the sync"
 
     class State(models.TextChoices):
         BLOCKED = "blocked", "waits for another part"
@@ -121,6 +156,7 @@ class RunPart(Counters):
     lease_until = models.DateTimeField(null=True, blank=True)
     fence = models.BigIntegerField(default=0, db_default=0)
     last_error = models.TextField(default="", db_default="", blank=True)
+    token = models.TextField(default="", db_default="", blank=True)
 
     class Meta:
         indexes = (
@@ -133,3 +169,67 @@ class RunPart(Counters):
 
     def __str__(self) -> str:
         return f"{self.kind} part {self.pk} of run {self.run_id}"
+
+
+class PlanRow(models.Model):
+    """What a plan found for one record: an action, and per property the value there and the one to be written.
+
+    `changes`: property → [value there or null, value to write], canonical values as JSON. `associations`: object type →
+    {"add": [remote ids], "remove": […]}. `remote_digest`: of all values read, by which apply sees that the remote record
+    changed meanwhile. `revision`, `source_hash`: of link and source row as read.
+    """
+
+    class Action(models.TextChoices):
+        CREATE = "create", "create"
+        UPDATE = "update", "update"
+        ADOPT = "adopt", "adopt what is there"
+        UNCHANGED = "unchanged", "unchanged"
+        AMBIGUOUS = "ambiguous", "needs review"
+        REJECTED = "rejected", "would be rejected"
+        BLOCKED = "blocked", "blocked by write mode"
+        EXCLUDED = "excluded", "not in this sync"
+        GONE = "gone", "deleted remotely"
+        REMOVE = "remove", "would be removed there"
+
+    class State(models.TextChoices):
+        PLANNED = "planned", "planned"
+        APPLIED = "applied", "applied"
+        STALE = "stale", "changed there since"
+        FAILED = "failed", "not applied"
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="plan_rows")
+    local_key = models.CharField(max_length=100)
+    remote_id = models.CharField(max_length=200, null=True, blank=True)
+    action = models.CharField(max_length=10, choices=Action.choices)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PLANNED, db_default=State.PLANNED)
+    reason = models.TextField(default="", db_default="", blank=True)
+    changes = models.JSONField(default=dict, db_default={})
+    associations = models.JSONField(default=dict, db_default={})
+    remote_digest = models.CharField(max_length=32, default="", db_default="", blank=True)
+    revision = models.BigIntegerField(default=0, db_default=0)
+    source_hash = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["run", "local_key"], name="plan_row_key"),)
+        indexes = (models.Index(fields=["run", "action", "id"], name="plan_row_action"),)
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.local_key}"
+
+
+class WorkerCanary(models.Model):
+    """Proof that the processes of one worker still carry out work; its supervisor watches it."""
+
+    cluster = models.CharField(max_length=100, primary_key=True)
+    host = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    beat_at = models.DateTimeField(db_default=Now())
+    restarts = models.IntegerField(default=0, db_default=0)
+
+    class Meta:
+        verbose_name_plural = "worker canaries"
+
+    def __str__(self) -> str:
+        return f"worker {self.cluster} on {self.host}"

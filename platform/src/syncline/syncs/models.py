@@ -21,6 +21,16 @@ class Sync(models.Model):
         RECREATE = "recreate", "Create it again"
         REVIEW = "review", "Put it on the review list"
 
+    class DeletePolicy(models.TextChoices):
+        IGNORE = "ignore", "Leave it as it is"
+        CLEAR = "clear", "Clear the properties we delivered"
+        ARCHIVE = "archive", "Archive it"
+        DELETE = "delete", "Delete it for good"
+
+    class DriftPolicy(models.TextChoices):
+        SUSPEND = "suspend", "Suspend the field, deliver the others"
+        STOP = "stop", "Stop the sync"
+
     name = models.CharField(max_length=120)
     connection = models.ForeignKey("syncline.Connection", on_delete=models.PROTECT, related_name="syncs")
     dataset = models.CharField(max_length=120, help_text="What is synced, e.g. companies.company.")
@@ -32,15 +42,53 @@ class Sync(models.Model):
             (Mode.UPSERT.value, "Create and update"),
             (Mode.UPDATE.value, "Only update what is there"),
             (Mode.CREATE.value, "Only create what is missing"),
+            (Mode.MIRROR.value, "Mirror: create, update, and take away what left"),
         ],
         default=Mode.UPSERT.value,
     )
     segment = models.CharField(max_length=80, blank=True, help_text="A named part of the dataset; empty means all.")
     filter = models.TextField(blank=True, help_text="A CEL expression; only records for which it is true are synced.")
-    cron = models.CharField(max_length=120, blank=True, help_text="When it runs, e.g. 0 3 * * *; empty means by hand.")
+    cron = models.CharField(
+        max_length=120, blank=True, help_text="When everything is compared, e.g. 0 3 * * *; empty means by hand."
+    )
+    changes_cron = models.CharField(
+        "changes",
+        max_length=120,
+        blank=True,
+        help_text="When what changed here is pushed, e.g. */5 * * * *; empty means that changes are not watched.",
+    )
+    follows = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="followers",
+        help_text="It starts when a run of that sync has ended, e.g. people after companies.",
+    )
     enabled = models.BooleanField(default=True)
     gone_policy = models.CharField(
         "when a record was deleted remotely", max_length=8, choices=GonePolicy, default=GonePolicy.LEAVE
+    )
+    delete_policy = models.CharField(
+        "when a record left the sync",
+        max_length=8,
+        choices=DeletePolicy,
+        default=DeletePolicy.IGNORE,
+        help_text="In mirror mode: what happens to the remote record.",
+    )
+    drift_policy = models.CharField(
+        "when a mapped property changed in the account", max_length=8, choices=DriftPolicy, default=DriftPolicy.SUSPEND
+    )
+    bulk_from = models.PositiveIntegerField(
+        "bulk import from",
+        null=True,
+        blank=True,
+        help_text="A first load of at least so many records goes through the vendor's import; empty means never.",
+    )
+    bulk_match = models.BooleanField(
+        "let the import match",
+        default=False,
+        help_text="The vendor's import finds existing records by its own rule, e.g. domain.",
     )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
@@ -49,6 +97,7 @@ class Sync(models.Model):
         "syncline.MappingVersion", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
     )
     next_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    next_changes_at = models.DateTimeField(null=True, blank=True, editable=False)
     #: Why it could not start when it was due; null since it started, was published or is not scheduled any more.
     blocked_reason = models.TextField(null=True, blank=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
@@ -57,7 +106,12 @@ class Sync(models.Model):
     class Meta:
         ordering = ["name", "id"]
         indexes = [
-            models.Index(fields=["next_due_at"], name="sync_due", condition=models.Q(enabled=True, next_due_at__isnull=False))
+            models.Index(fields=["next_due_at"], name="sync_due", condition=models.Q(enabled=True, next_due_at__isnull=False)),
+            models.Index(
+                fields=["next_changes_at"],
+                name="sync_changes_due",
+                condition=models.Q(enabled=True, next_changes_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ class Mode(StrEnum):
     UPSERT = "upsert"
     UPDATE = "update"
     CREATE = "create"
+    MIRROR = "mirror"
 
 
 class WriteMode(StrEnum):

@@ -1,0 +1,112 @@
+"""Everything that one claimed part needs, opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import connection
+
+from syncline.catalog import service as catalog
+from syncline.connections.sessions import open_session
+from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.records import Scope
+from syncline.registry import connector, dataset
+from syncline.syncs.publish import compiled
+
+from . import claims
+from .claims import Claim, Lease
+from .close import PUT_OFF
+from .models import Run, RunPart
+from .push import reader
+from .push.pipeline import Pipeline
+from .push.prepare import Identifying
+from .push.sender import Sender
+from .push.work import Deferred, Policy
+
+MAX_ROUNDS = 5
+
+
+class Job:
+    """Everything one part needs, opened once."""
+
+    def __init__(self, claim: Claim, lease: Lease, deadline: float) -> None:
+        self.claim, self.lease, self.deadline = claim, lease, deadline
+        self.part, self.run = claim.part, claim.part.run
+        sync = self.sync = self.run.sync
+        self.connector = connector(sync.connection.connector)
+        self.object_type = catalog.object_type(sync.connection, sync.object_type)
+        self.mapping = compiled(self.run.version)
+        self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
+        self.scope = Scope(sync.connection_id, sync.object_type, sync.dataset)
+        self.force = self.run.kind == Run.Kind.RETRY
+        self.source = reader.Source(
+            dataset=dataset(sync.dataset),
+            fields=self.mapping.fields,
+            scope=self.scope,
+            segment=self.mapping.content.segment,
+            owner=sync.connection.owner,
+            seed=_signed(self.mapping.digest),
+            run_id=self.run.pk,
+            force=self.force,
+        )
+        self._calls = 0
+
+    def count_calls(self) -> None:
+        calls, self._calls = self.session.http.calls - self._calls, self.session.http.calls
+        if calls:
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE syncline_runpart SET calls = calls + %s WHERE id = %s", [calls, self.part.pk])
+
+    def identifying(self) -> Identifying:
+        return Identifying(self.connector, self.session, self.object_type, self.mapping, self.mapping.content.match, self.source)
+
+    def pipeline(self) -> Pipeline:
+        policy = Policy(
+            mapping=self.mapping,
+            rule=self.mapping.content.match,
+            object_type=self.object_type,
+            mode=self.mapping.content.mode,
+            gone_policy=self.sync.gone_policy,
+            key_prefix=f"{self.session.installation}:{self.sync.dataset}:",
+            force=self.force,
+            share=0.25**self.part.round,
+        )
+        sender = Sender(self.connector, self.session, policy, self.scope, self.claim.fence)
+        return Pipeline(
+            policy=policy,
+            scope=self.scope,
+            fence=self.claim.fence,
+            sender=sender,
+            dataset=self.source.dataset,
+            threads=settings.SYNCLINE_PUSH_THREADS,
+            deadline=self.deadline,
+            put_off=self.put_off,
+            counts_read=not self.part.round,
+        )
+
+    def put_off(self, deferred: Sequence[Deferred]) -> None:
+        """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""
+        waiting = {d.key: d.after for d in deferred}
+        if self.part.round < MAX_ROUNDS:
+            claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
+        else:
+            ErrorGroup.objects.bulk_create([_given_up(self.part, sorted(waiting))], ignore_conflicts=True)
+
+
+def _given_up(part: RunPart, keys: Sequence[str]) -> ErrorGroup:
+    """So that no record is in no count."""
+    return ErrorGroup(
+        run_id=part.run_id,
+        cause=f"put off {part.pk}",
+        state=Link.State.PENDING,
+        code=PUT_OFF,
+        message=f"Put off {MAX_ROUNDS} times in this run: they changed each time they were looked at, or got no answer.",
+        count=len(keys),
+        samples=list(keys[:20]),
+    )
+
+
+def _signed(digest: str) -> int:
+    """A mapping's digest as the seed of PostgreSQL's 64-bit hash."""
+    return int.from_bytes(bytes.fromhex(digest)[:8], "big", signed=True)
