@@ -55,7 +55,9 @@ class Counters(models.Model):
 class Run(Counters):
     """One execution of a sync. The mapping version is pinned from start to end.
 
-    `plan`: the plan that a run of kind APPLY carries out. `approved_by`: who let deletes pass the guard, or the plan.
+    `plan`: the plan that a run of kind APPLY carries out, or the run whose withheld removals one of kind REMOVAL does.
+    `approved_by`: who let removals pass the guard, or the plan. `basis`: digest of what said who belongs to the sync (filter,
+    segment, owner …), kept by a full pass once everything that had left was removed.
     """
 
     class Kind(models.TextChoices):
@@ -89,6 +91,7 @@ class Run(Counters):
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
     reason = models.TextField(default="", db_default="", blank=True)
     expected = models.BigIntegerField(null=True, blank=True)
+    basis = models.CharField(max_length=32, default="", db_default="", blank=True)
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -100,6 +103,7 @@ class Run(Counters):
             ),
         )
         indexes = (models.Index(fields=["sync", "-id"], name="run_latest"),)
+        permissions = (("approve_removal", "Can approve removals that were withheld"),)
 
     def __str__(self) -> str:
         return f"run {self.pk} of {self.sync_id}"
