@@ -110,11 +110,11 @@ def test_a_mark_for_a_new_record_forgets_the_old_one_and_carries_no_date(fence: 
         None,
         None,
     )
-    writer.date_doubts(scope)
+    writer.date_doubts(scope, 0.0)
     link.refresh_from_db()
     assert link.uncertain_at is not None
     before = link.uncertain_at
-    writer.date_doubts(scope)
+    writer.date_doubts(scope, 0.0)
     link.refresh_from_db()
     assert link.uncertain_at == before
 

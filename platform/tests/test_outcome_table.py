@@ -15,7 +15,12 @@ from syncline.contract import Code, RateLimited, Retryable, SynclineError
 from syncline.runs.outcome import CONSEQUENCES, DEFAULT_STEP, NEXT_STEPS, Consequence, consequence, next_step
 
 pytestmark = pytest.mark.unit
-PARTS = {"again": "queued again after a pause", "lost": "left to the worker that has it now", "dead": "given up; the run fails"}
+PARTS = {
+    "again": "queued again after a pause",
+    "lost": "left to the worker that has it now",
+    "dead": "given up; the others are carried out, and the run fails",
+    "ends": "given up, and the run ends at once",
+}
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
 LOCAL = [
     name

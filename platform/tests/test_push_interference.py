@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from syncline.contract import ObjectType
 from syncline.ledger.models import Link
-from syncline.runs import claims, execute
+from syncline.runs import claims, execute, job
 from syncline.runs.models import Run, RunPart
 from syncline.runs.start import start_run
 from syncline.syncs.models import Sync
@@ -161,7 +161,7 @@ def test_doubt_about_a_record_that_was_deleted_here_does_not_spoil_every_later_r
 def test_records_that_are_put_off_to_the_end_are_named_and_the_run_is_no_success(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "MAX_ROUNDS", 0)
+    monkeypatch.setattr(job, "MAX_ROUNDS", 0)
     sync = lab.sync()
     lab.people(1)
     run = start_run(sync)

@@ -755,7 +755,7 @@ def _dying(finish: object) -> object:
 
 def test_memory_does_not_grow_with_the_number_of_records(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.vendor.batch = 50
-    monkeypatch.setitem(reader.chunks.__kwdefaults__, "size", 200)  # type: ignore[arg-type]
+    monkeypatch.setattr(reader, "CHUNK", 200)
     sync = lab.sync({"name": {"expression": "'same'"}}, match=())
     lab.vendor.faults = []
 

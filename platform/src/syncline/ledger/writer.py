@@ -154,13 +154,15 @@ def release(scope: Scope, fence: Fence, keys: Sequence[str]) -> None:
         )
 
 
-def date_doubts(scope: Scope) -> None:
-    """Doubts that nobody dated are those of a worker that died: from now on, what it sent has surely left."""
+def date_doubts(scope: Scope, after: float) -> None:
+    """Doubts that nobody dated are those of a worker that died, or of one that is at it in this moment: in so many seconds
+    what was sent has surely left."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE syncline_link SET uncertain_at = now() WHERE connection_id = %s AND object_type = %s AND dataset = %s"
+            "UPDATE syncline_link SET uncertain_at = now() + make_interval(secs => %s)"
+            " WHERE connection_id = %s AND object_type = %s AND dataset = %s"
             " AND state = 'uncertain' AND uncertain_at IS NULL",
-            [scope.connection_id, scope.object_type, scope.dataset],
+            [after, scope.connection_id, scope.object_type, scope.dataset],
         )
 
 

@@ -22,30 +22,33 @@ from syncline.ledger.records import Fence
 from syncline.ledger.writer import FenceLost, dumps
 
 from . import crash
-from .models import RunPart
+from .models import Run, RunPart
 
 MAX_ATTEMPTS = 8
 
 log = logging.getLogger("syncline.runs")
 
+SILENT = "Every attempt ended without progress."
+"""Why a part is dead whose workers died with it."""
+
 _CLAIM = """
 UPDATE syncline_runpart SET state = 'leased', owner = %s, lease_until = now() + make_interval(secs => %s),
-       fence = fence + 1, attempt = attempt + 1
+       fence = fence + 1, attempt = attempt + 1, last_error = CASE WHEN state = 'leased' THEN '' ELSE last_error END
 WHERE id = (
-    SELECT p.id FROM syncline_runpart p
+    SELECT p.id FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
     WHERE (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())
-      AND p.attempt < %s AND (%s::bigint IS NULL OR p.run_id = %s)
+      AND p.attempt < %s AND p.priority >= %s AND (%s::bigint IS NULL OR p.run_id = %s)
     ORDER BY p.priority DESC, p.not_before, p.id
-    FOR UPDATE SKIP LOCKED LIMIT 1
+    FOR UPDATE OF p SKIP LOCKED LIMIT 1
 )
 RETURNING id, fence
 """
 
 _BURY = """
 UPDATE syncline_runpart SET state = 'dead', lease_until = NULL,
-       last_error = CASE WHEN last_error = '' THEN 'Every attempt ended without progress.' ELSE last_error END
+       last_error = CASE WHEN last_error = '' OR state = 'leased' THEN %s ELSE last_error END
 WHERE attempt >= %s AND (state = 'queued' OR state = 'leased' AND lease_until < now())
-RETURNING run_id
+RETURNING run_id, last_error <> %s
 """
 
 
@@ -68,10 +71,11 @@ def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
 
 
-def claim(owner: str, run_id: int | None = None) -> Claim | None:
-    """Takes the next claimable part, or None. Never two workers the same one."""
+def claim(owner: str, run_id: int | None = None, *, urgent: bool = False) -> Claim | None:
+    """Takes the next claimable part, or None. Never two workers the same one. `urgent`: only what somebody waits for."""
+    least = RunPart.Priority.CHANGE if urgent else RunPart.Priority.PUT_OFF
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [owner, lease_seconds(), MAX_ATTEMPTS, run_id, run_id])
+        cursor.execute(_CLAIM, [owner, lease_seconds(), MAX_ATTEMPTS, least, run_id, run_id])
         row = cursor.fetchone()
     if row is None:
         return None
@@ -81,14 +85,31 @@ def claim(owner: str, run_id: int | None = None) -> Claim | None:
 
 
 def bury() -> list[int]:
-    """Parts that used up their attempts die; gives the runs concerned."""
+    """Parts that used up their attempts die; gives the runs concerned.
+
+    One that killed its workers dies alone. One that met an error again and again ends its run: the others would meet it too.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_BURY, [MAX_ATTEMPTS])
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_BURY, [SILENT, MAX_ATTEMPTS, SILENT])
+        found = cursor.fetchall()
+    hopeless = [run_id for run_id, explained in found if explained]
+    RunPart.objects.filter(run__in=hopeless, state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED, lease_until=None)
+    return sorted({run_id for run_id, _ in found})
 
 
-def renew(fence: Fence) -> bool:
-    return _update(fence, "lease_until = now() + make_interval(secs => %s)", lease_seconds())
+_RENEW = """
+UPDATE syncline_runpart SET lease_until = now() + make_interval(secs => %s)
+WHERE id = %s AND fence = %s AND state = 'leased'
+RETURNING (SELECT state FROM syncline_run WHERE id = run_id)
+"""
+
+
+def renew(fence: Fence) -> str | None:
+    """The state of the run, None when the claim is lost."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RENEW, [lease_seconds(), fence.part_id, fence.fence])
+        row = cursor.fetchone()
+    return str(row[0]) if row else None
 
 
 def release(fence: Fence, *, after: float = 0.0, error: str = "", spent: bool = False) -> bool:
@@ -117,10 +138,14 @@ def _update(fence: Fence, assignment: str, *values: str | float) -> bool:
 
 
 class Lease:
-    """Keeps a claim alive from a thread of its own; `gate` refuses to start a call that could outlive it."""
+    """Keeps a claim alive from a thread of its own; `gate` refuses to start a call that could outlive it.
+
+    `paused`: somebody paused the run; the part is to be given back at the next good moment.
+    """
 
     def __init__(self, fence: Fence) -> None:
         self._fence, self._stop, self._lost = fence, threading.Event(), threading.Event()
+        self.paused = False
         self._until = time.monotonic() + lease_seconds()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{fence.part_id}", daemon=True)
 
@@ -149,15 +174,16 @@ class Lease:
     def _renew(self) -> None:
         started = time.monotonic()
         try:
-            alive = renew(self._fence)
+            state = renew(self._fence)
         except DatabaseError as error:
             log.warning(
                 "The lease of part %s could not be renewed (%s); trying again.", self._fence.part_id, type(error).__name__
             )
             connections.close_all()
             return
-        if alive:
+        if state:
             self._until = started + lease_seconds()
+            self.paused = state == Run.State.PAUSED
         else:
             self._lost.set()
 
@@ -173,3 +199,37 @@ def requeue_keys(fence: Fence, keys: Sequence[str], *, after: float, round_: int
     """These records are read again later, as a part of the same run."""
     with connection.cursor() as cursor:
         cursor.execute(_REQUEUE, [fence.run_id, dumps(list(keys)), round_, after, fence.part_id, fence.fence])
+
+
+_SPLIT = """
+WITH mine AS (
+    UPDATE syncline_runpart SET {bound} WHERE id = %s AND fence = %s AND state = 'leased'
+    RETURNING run_id, kind, priority, round
+)
+INSERT INTO syncline_runpart (run_id, kind, state, priority, round, after_key, until_key, keys)
+SELECT run_id, kind, 'queued', priority, round, %s, %s, %s::jsonb FROM mine
+"""
+
+
+def split_range(fence: Fence, at: str, until: str) -> bool:
+    """This part ends at the key `at`; what comes after it, up to `until`, becomes a part that anybody may claim."""
+    return _split(fence, "until_key = %s", at, at, until, [])
+
+
+def split_keys(fence: Fence, mine: Sequence[str], rest: Sequence[str]) -> bool:
+    return _split(fence, "keys = %s::jsonb, cursor = ''", dumps(list(mine)), "", "", rest)
+
+
+def _split(fence: Fence, bound: str, value: str, after: str, until: str, keys: Sequence[str]) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_SPLIT.format(bound=bound), [value, fence.part_id, fence.fence, after, until, dumps(list(keys))])
+        return bool(cursor.rowcount == 1)
+
+
+def part_rows(part: RunPart) -> int:
+    """How many records a part takes at most. One that kills its workers (they leave no word) shrinks with each attempt, down
+    to the record that does it: only that one is given up."""
+    whole = int(getattr(settings, "SYNCLINE_PART_ROWS", 10_000))
+    if part.last_error:
+        return whole
+    return 1 if part.attempt >= MAX_ATTEMPTS else max(1, whole >> 2 * max(0, part.attempt - 2))

@@ -8,12 +8,14 @@ from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
+from syncline import background
 from syncline.contract import SynclineError
 from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.registry import dataset
 
 from .models import Run, RunPart
 from .outcome import next_step
+from .queue import QUEUE
 
 SUSPENDED = "suspended"
 """Code of the error groups that name rules which are not carried out."""
@@ -44,7 +46,7 @@ def close_run(run_id: int) -> Run | None:
             .filter(pk=run_id, state__in=Run.ACTIVE)
             .first()
         )
-        if run is None or _still_going(run):
+        if run is None or _still_going(run) or _last_part_queued(run):
             return None
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED)
         totals = run.parts.aggregate(**{name: Sum(name) for name in Run.NAMES})
@@ -61,10 +63,18 @@ def close_run(run_id: int) -> Run | None:
 
 
 def _still_going(run: Run) -> bool:
-    """A dead part ends the run; what is being carried out at the moment is waited for."""
-    if run.parts.filter(state=RunPart.State.DEAD).exists():
-        return run.parts.filter(state=RunPart.State.LEASED).exists()
-    return run.parts.filter(state__in=RunPart.OPEN).exists()
+    """Parts that wait for another one do not count: nothing is left that could release them."""
+    return run.parts.filter(state__in=(RunPart.State.QUEUED, RunPart.State.LEASED)).exists()
+
+
+def _last_part_queued(run: Run) -> bool:
+    """What left the sync is known only after everything was read: that part comes last, and only when all others are done."""
+    if run.parts.filter(state__in=(RunPart.State.DEAD, RunPart.State.CANCELLED)).exists():
+        return False
+    last = run.parts.filter(kind=RunPart.Kind.LEAVING, state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
+    if last:
+        background.ring(QUEUE)
+    return bool(last)
 
 
 def _explain_quiet(run: Run) -> None:
@@ -93,7 +103,7 @@ def _rows(run: Run) -> Any:
 def _verdict(run: Run) -> tuple[str, str]:
     dead = run.parts.filter(state=RunPart.State.DEAD).order_by("id").first()
     if dead:
-        return Run.State.FAILED, dead.last_error
+        return Run.State.FAILED, _given_up(run, dead)
     if run.parts.filter(state=RunPart.State.CANCELLED).exists():
         return Run.State.CANCELLED, "Cancelled by a person."
     uncertain, pending = _open(run, Link.State.UNCERTAIN), _open(run, Link.State.PENDING)
@@ -109,6 +119,16 @@ def _verdict(run: Run) -> tuple[str, str]:
     ]
     said = [f"{number} {what}" for number, what in troubles if number]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")
+
+
+def _given_up(run: Run, first: RunPart) -> str:
+    """Other parts may well have been carried out."""
+    done = run.parts.filter(state=RunPart.State.DONE).exclude(kind=RunPart.Kind.PREPARE).count()
+    if not done:
+        return first.last_error
+    parts = run.parts.filter(state=RunPart.State.DEAD)
+    number = parts.count()
+    return f"{number} of {number + done} parts were given up, the others carried out. {first.last_error}"
 
 
 def _put_off(run: Run) -> int:

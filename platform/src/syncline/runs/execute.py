@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 
+from django.db import DatabaseError, connections
 from django.db.models.functions import Now
 
 from syncline.connections.tokens import mark
@@ -19,6 +21,8 @@ from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
 from .push import steps
+
+EXPRESS_SECONDS = 0.25
 
 log = logging.getLogger("syncline.runs")
 
@@ -55,19 +59,56 @@ def _suffer(claim: Claim, error: Exception) -> None:
     if what.part == "again":
         after = error.after if isinstance(error, Retryable) and error.after is not None else backoff(claim.part.attempt + 1)
         claims.release(claim.fence, after=after, error=message, spent=what.spends)
-    elif what.part == "dead":
+    elif what.part in ("dead", "ends"):
         claims.finish(claim.fence, RunPart.State.DEAD, message)
+    if what.part == "ends":
+        RunPart.objects.filter(run=claim.part.run_id, state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED)
 
 
 def work(seconds: float, run_id: int | None = None) -> bool:
-    """Carries out claimable parts one after the other; True when time was up before they were."""
+    """Carries out claimable parts one after the other; True when time was up before they were.
+
+    Beside them, what somebody waits for is carried out at once, whatever long part this worker is at.
+    """
     owner = claims.owner_name()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for buried in claims.bury():
-            close_run(buried)
-        claim = claims.claim(owner, run_id)
-        if claim is None:
-            return False
-        execute(claim, end)
+    with _Express(owner, run_id, end):
+        while time.monotonic() < end:
+            for buried in claims.bury():
+                close_run(buried)
+            claim = claims.claim(owner, run_id)
+            if claim is None:
+                return False
+            execute(claim, end)
     return True
+
+
+class _Express:
+    """Claims urgent parts from a thread of its own."""
+
+    def __init__(self, owner: str, run_id: int | None, end: float) -> None:
+        self._owner, self._run_id, self._end = f"{owner}+", run_id, end
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="express", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(EXPRESS_SECONDS):
+                self._look()
+        finally:
+            connections.close_all()
+
+    def _look(self) -> None:
+        try:
+            while claim := claims.claim(self._owner, self._run_id, urgent=True):
+                execute(claim, self._end)
+        except DatabaseError as error:
+            log.warning("No urgent part could be claimed (%s); trying again.", type(error).__name__)
+            connections.close_all()

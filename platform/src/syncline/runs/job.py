@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from django.conf import settings
@@ -80,10 +81,20 @@ class Job:
             sender=sender,
             dataset=self.source.dataset,
             threads=settings.SYNCLINE_PUSH_THREADS,
-            deadline=self.deadline,
+            stop=self.interrupted,
             put_off=self.put_off,
-            counts_read=not self.part.round,
+            counts_read=not self.part.round and not self.joined,
         )
+
+    @property
+    def joined(self) -> bool:
+        """Records that somebody waits for, in a run that will read them anyway."""
+        urgent = self.part.kind == RunPart.Kind.KEYS and self.part.priority >= RunPart.Priority.CHANGE
+        return urgent and self.run.kind in (Run.Kind.FULL, Run.Kind.RETRY)
+
+    def interrupted(self) -> bool:
+        """Time is up, or the run was paused: the part is given back where it stands."""
+        return time.monotonic() > self.deadline or self.lease.paused
 
     def put_off(self, deferred: Sequence[Deferred]) -> None:
         """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""

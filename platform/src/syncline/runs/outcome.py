@@ -23,7 +23,8 @@ from syncline.ledger.writer import FenceLost
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """`part`: "again" (queued, after a pause), "lost" (somebody else has it) or "dead". `spends`: one of its attempts."""
+    """`part`: "again" (queued, after a pause), "lost" (somebody else has it), "dead" (the others go on) or "ends" (it is
+    dead, and so would all the others be: the run ends). `spends`: one of its attempts."""
 
     error: type[BaseException]
     part: str
@@ -37,9 +38,9 @@ CONSEQUENCES: Final = (
     Consequence(RateLimited, "again", False, None, "Nothing to do: it goes on when the account has room."),
     Consequence(Retryable, "again", True, None, "Nothing to do unless it stays: then check whether the system can be reached."),
     Consequence(OutcomeUnknown, "again", True, None, "Nothing to do: what was sent is looked up before anything is sent again."),
-    Consequence(AuthError, "dead", False, ConnectionState.RECONNECT, "Reconnect the account, then run the sync again."),
-    Consequence(ConfigError, "dead", False, None, "Correct the setting that is named, then run the sync again."),
-    Consequence(UnsupportedFeature, "dead", False, None, "Choose another object or mode: the connector does not offer this."),
+    Consequence(AuthError, "ends", False, ConnectionState.RECONNECT, "Reconnect the account, then run the sync again."),
+    Consequence(ConfigError, "ends", False, None, "Correct the setting that is named, then run the sync again."),
+    Consequence(UnsupportedFeature, "ends", False, None, "Choose another object or mode: the connector does not offer this."),
     Consequence(RecordRejected, "dead", False, None, "Correct the record that is named."),
     Consequence(Permanent, "dead", False, None, "Read the message: sending the same again would not help."),
     Consequence(ConnectorFault, "again", True, None, "Report it to the connector's author, with the run's number."),

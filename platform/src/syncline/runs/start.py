@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
@@ -11,9 +15,12 @@ from syncline.contract import ConfigError
 from syncline.registry import dataset
 from syncline.syncs.models import Sync
 
+from .close import close_run
 from .models import Run, RunPart
+from .queue import QUEUE
 
-QUEUE = "runs"
+KEYS_PER_PART = 2000
+JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS)
 
 
 class AlreadyRunning(ConfigError):
@@ -22,25 +29,68 @@ class AlreadyRunning(ConfigError):
 
 def start_run(sync: Sync, *, kind: str = Run.Kind.FULL, trigger: str = "manual", user: User | None = None) -> Run:
     """Queues a run and rings for a worker. ConfigError says what has to be done first."""
-    _check(sync, user)
+    check(sync, user)
+    priority = RunPart.Priority.BACKFILL if trigger in ("manual", "api") else RunPart.Priority.SCHEDULED
+    with created(sync, kind=kind, trigger=trigger, requested_by=user) as run:
+        RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, priority=priority)
+        RunPart.objects.create(run=run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED, priority=priority)
+    return run
+
+
+def push_keys(
+    sync: Sync,
+    keys: Sequence[str],
+    *,
+    priority: int = RunPart.Priority.INTERACTIVE,
+    trigger: str = "manual",
+    user: User | None = None,
+) -> Run:
+    """Pushes just these records, as part of the active run or, when there is none, by a run of their own.
+
+    A joined part goes first; the run's mapping version stays the one it began with. AlreadyRunning while the active run
+    cannot take it (a plan is being made or applied).
+    """
+    check(sync, user)
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(sync=sync, state__in=Run.ACTIVE).first()
+        if run is not None and run.kind not in JOINABLE:
+            raise AlreadyRunning(f"A run of kind “{run.get_kind_display()}” is active; try again when it has ended.")
+        if run is not None:
+            _add_keys(run, keys, priority)
+            background.ring(QUEUE)
+            return run
+    with created(sync, kind=Run.Kind.KEYS, trigger=trigger, requested_by=user) as run:
+        _add_keys(run, keys, priority)
+    return run
+
+
+def _add_keys(run: Run, keys: Sequence[str], priority: int) -> None:
+    parts = [list(keys[start : start + KEYS_PER_PART]) for start in range(0, len(keys), KEYS_PER_PART)]
+    RunPart.objects.bulk_create([RunPart(run=run, kind=RunPart.Kind.KEYS, keys=some, priority=priority) for some in parts])
+
+
+@contextmanager
+def created(sync: Sync, *, kind: str, trigger: str, requested_by: User | None, **more: Any) -> Iterator[Run]:
+    """A run to which the caller adds its parts, all in one transaction; then a worker is rung for.
+
+    AlreadyRunning when the sync has an active run.
+    """
     version = sync.current
     if version is None:
         raise ConfigError(f"The sync {sync.name} has no published mapping. Publish its draft first.")
     try:
         with transaction.atomic():
-            run = Run.objects.create(sync=sync, version=version, kind=kind, trigger=trigger, requested_by=user)
-            RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, priority=1)
-            RunPart.objects.create(run=run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED)
+            run = Run.objects.create(sync=sync, version=version, kind=kind, trigger=trigger, requested_by=requested_by, **more)
+            yield run
             Sync.objects.filter(pk=sync.pk, blocked_reason__isnull=False).update(blocked_reason=None)
     except IntegrityError as error:
         if "run_one_active" in str(error):
             raise AlreadyRunning from None
         raise
     background.ring(QUEUE)
-    return run
 
 
-def _check(sync: Sync, user: User | None) -> None:
+def check(sync: Sync, user: User | None) -> None:
     if user is not None and not access.may_run(user, sync.connection):
         raise ConfigError(f"You may not run syncs over {sync.connection.name}. Ask its owner for a grant.")
     if reason := access.parked_reason(sync.connection):
@@ -54,11 +104,22 @@ def _check(sync: Sync, user: User | None) -> None:
         )
 
 
+def pause(run: Run) -> bool:
+    """Workers give their parts back at the next batch; what was recorded stays. False when it is not active any more."""
+    going = (Run.State.QUEUED, Run.State.RUNNING)
+    return bool(Run.objects.filter(pk=run.pk, state__in=going).update(state=Run.State.PAUSED))
+
+
+def resume(run: Run) -> bool:
+    """It goes on where it stood. False when it was not paused."""
+    resumed = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED).update(state=Run.State.RUNNING)
+    background.ring(QUEUE)
+    return bool(resumed)
+
+
 def cancel(run: Run) -> None:
     """Workers stop at their next batch; what was recorded stays."""
     with transaction.atomic():
         Run.objects.select_for_update().get(pk=run.pk)
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED, lease_until=None)
-    from .close import close_run
-
     close_run(run.pk)

@@ -17,7 +17,8 @@ from . import claims
 from .close import close_run
 from .execute import work
 from .models import Run, RunPart
-from .start import QUEUE, AlreadyRunning, start_run
+from .queue import QUEUE
+from .start import AlreadyRunning, start_run
 
 TICK = "tick"
 TICK_SECONDS = 10.0
@@ -102,16 +103,14 @@ def _start_one(sync_id: int) -> int:
 
 
 def _ended() -> list[int]:
-    going = RunPart.objects.filter(state__in=RunPart.OPEN).values("run")
-    dead = RunPart.objects.filter(state=RunPart.State.DEAD).values("run")
-    active = Run.objects.filter(state__in=Run.ACTIVE)
-    return list((active.exclude(pk__in=going) | active.filter(pk__in=dead)).values_list("pk", flat=True))
+    going = RunPart.objects.filter(state__in=(RunPart.State.QUEUED, RunPart.State.LEASED)).values("run")
+    return list(Run.objects.filter(state__in=Run.ACTIVE).exclude(pk__in=going).values_list("pk", flat=True))
 
 
 def _claimable() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM syncline_runpart WHERE state = 'queued' AND not_before <= now()"
-            " OR state = 'leased' AND lease_until < now())"
+            "SELECT EXISTS (SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'"
+            " WHERE p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())"
         )
         return bool(cursor.fetchone()[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -58,7 +57,7 @@ class Pipeline:
     sender: Sender
     dataset: Dataset
     threads: int = 4
-    deadline: float = float("inf")
+    stop: Callable[[], bool] = lambda: False
     put_off: Callable[[Sequence[Deferred]], None] = lambda _deferred: None
     counts_read: bool = True
     deferred: list[Deferred] = field(default_factory=list)
@@ -70,7 +69,7 @@ class Pipeline:
         self._flying: dict[Future[Sent], list[Work]] = {}
 
     def run(self, chunks: Iterable[Chunk]) -> bool:
-        """True when everything was read; False when the time was up first (the cursor says how far it came)."""
+        """True when everything was read; False when it was told to stop first (the cursor says how far it came)."""
         with ThreadPoolExecutor(self.threads, thread_name_prefix="send") as pool:
             try:
                 return self._run(pool, chunks)
@@ -83,7 +82,7 @@ class Pipeline:
         complete = True
         for chunk in chunks:
             self._take(pool, chunk)
-            if time.monotonic() > self.deadline:
+            if self.stop():
                 complete = False
                 break
         while self._flush(pool) or self._flying:

@@ -132,6 +132,14 @@ def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUN
         after = chunk.last
 
 
+def key_at(source: Source, number: int, *, after: str = "", until: str = "") -> str:
+    """The key of the n-th row of a range, "" when there are no more rows behind it."""
+    field = source.dataset.key_field
+    keys = _bounded(source.dataset.rows((), source.segment, source.owner), field, after, until)
+    found = list(keys.order_by(field).values_list(field, flat=True)[number - 1 : number + 1])
+    return str(found[0]) if len(found) == 2 else ""
+
+
 def chosen(source: Source, keys: Sequence[str], size: int = CHUNK, *, skip: int = 0) -> Iterator[Chunk]:
     """The rows with these keys, as far as they (still) exist; `last` is how many of the keys were read, to be skipped then."""
     for start in range(skip, len(keys), size):
@@ -142,12 +150,13 @@ def chosen(source: Source, keys: Sequence[str], size: int = CHUNK, *, skip: int 
 
 def _range(source: Source, after: str, until: str, size: int) -> Any:
     field = source.dataset.key_field
-    queryset = source.queryset()
+    return _bounded(source.queryset(), field, after, until).order_by(field)[:size]
+
+
+def _bounded(queryset: Any, field: str, after: str, until: str) -> Any:
     if after:
         queryset = queryset.filter(**{f"{field}__gt": after})
-    if until:
-        queryset = queryset.filter(**{f"{field}__lte": until})
-    return queryset.order_by(field)[:size]
+    return queryset.filter(**{f"{field}__lte": until}) if until else queryset
 
 
 def _read(source: Source, queryset: Any) -> Chunk:

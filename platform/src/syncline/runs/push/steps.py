@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import transaction
+from django.db.models.functions import Now
 
+from syncline import background
 from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.runs import claims, crash
 from syncline.runs.close import SUSPENDED
 from syncline.runs.job import Job
 from syncline.runs.models import RunPart
+from syncline.runs.queue import QUEUE
 from syncline.syncs.engine import CompiledMapping
 
 from . import prepare as preparation
@@ -29,11 +32,25 @@ def prepare(job: Job) -> None:
 
 
 def push_range(job: Job) -> None:
-    part = job.part
-    _push(job, reader.chunks(job.source, after=part.cursor or part.after_key, until=part.until_key))
+    """Takes so many records and leaves the rest to whoever comes next, so that all workers share a run."""
+    part, size = job.part, claims.part_rows(job.part)
+    after, until = part.cursor or part.after_key, part.until_key
+    if at := reader.key_at(job.source, size, after=after, until=until):
+        if not claims.split_range(job.claim.fence, at, until):
+            raise writer.FenceLost
+        until = at
+        background.ring(QUEUE)
+    _push(job, reader.chunks(job.source, after=after, until=until, size=min(size, reader.CHUNK)))
 
 
 def push_keys(job: Job) -> None:
+    part, size = job.part, claims.part_rows(job.part)
+    left = part.keys[int(part.cursor or 0) :]
+    if len(left) > size:
+        if not claims.split_keys(job.claim.fence, left[:size], left[size:]):
+            raise writer.FenceLost
+        part.keys, part.cursor = left[:size], ""
+        background.ring(QUEUE)
     if _any_unlinked(job):
         preparation.restage(job.identifying(), job.part.keys)
         preparation.refresh_index(job.identifying(), lambda: job.lease.gate(0.0))
@@ -41,7 +58,7 @@ def push_keys(job: Job) -> None:
 
 
 def _push(job: Job, chunks: Iterable[Chunk]) -> None:
-    writer.date_doubts(job.scope)
+    writer.date_doubts(job.scope, claims.lease_seconds() if _others_at_it(job) else 0.0)
     complete = job.pipeline().run(chunks)
     crash.point("finish.before")
     if complete:
@@ -49,6 +66,13 @@ def _push(job: Job, chunks: Iterable[Chunk]) -> None:
     else:
         claims.release(job.claim.fence)
     crash.point("finish.after")
+
+
+def _others_at_it(job: Job) -> bool:
+    """Whether another worker may be sending records of the same run or of another sync with the same links."""
+    others = RunPart.objects.filter(state=RunPart.State.LEASED, lease_until__gt=Now()).exclude(pk=job.part.pk)
+    same = {"run__sync__connection": job.scope.connection_id, "run__sync__object_type": job.scope.object_type}
+    return others.filter(**same, run__sync__dataset=job.scope.dataset).exists()
 
 
 def _any_unlinked(job: Job) -> bool:
