@@ -140,13 +140,13 @@ class IdentityIndex(models.Model):
 class IndexState(models.Model):
     """How current the identity index of one object is.
 
-    `properties`: digest of what was indexed; another set needs a listing. `listed_at`: when the last complete listing began;
-    `seen_until`: everything changed before this moment is in the index.
+    `indexed`: the steps and properties that are in it (see runs.push.identities.Spec); others need a listing. `listed_at`:
+    when the last complete listing began; `seen_until`: everything changed before this moment is in the index.
     """
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="+")
     object_type = models.CharField(max_length=200)
-    properties = models.CharField(max_length=32)
+    indexed = models.JSONField(default=dict, db_default={})
     listed_at = models.DateTimeField()
     seen_until = models.DateTimeField()
 
@@ -158,13 +158,17 @@ class IndexState(models.Model):
 
 
 class Candidate(models.Model):
-    """Match values of the local records that a run has to match; goes with the run."""
+    """Match values of the local records that a run has to match; goes with the run.
+
+    `busy`: of a record that needs work; the others matter because they may share a value.
+    """
 
     id = models.BigAutoField(primary_key=True)
     run_id = models.BigIntegerField()
     step = models.SmallIntegerField()
     value = models.CharField(max_length=700)
     local_key = models.CharField(max_length=100)
+    busy = models.BooleanField(default=True, db_default=True)
 
     class Meta:
         indexes = (
