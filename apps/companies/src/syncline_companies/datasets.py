@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from django.contrib.auth import get_user_model
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
@@ -30,7 +31,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Cast, Coalesce, Concat, Length, Substr, Trim
-from syncline.contract import Choice, ConfigError, Dataset, DatasetInfo, Field, Kind, Segment
+from syncline.contract import Choice, ConfigError, Dataset, DatasetInfo, Dependency, Field, Hop, Kind, Segment
 
 from .models import Company, Deal, Employee
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 ALL: Final = Segment("", "All")
 MONITORED: Final = Segment("monitored", "Monitored by the connection's owner", needs_owner=True)
 NO_NAME: Final = "(no name)"
+USERS: Final = get_user_model()._meta.db_table
+MONITORS: Final = Company.monitors.through._meta.db_table
 
 
 def per_company(model: type[Deal] | type[Employee], aggregate: Expression) -> Subquery:
@@ -127,6 +130,21 @@ class CompanyDataset(RegisterDataset):
         "employee_count": Coalesce(per_company(Employee, Count("*")), 0),
     }
 
+    depends_on = (
+        Dependency("companies_company"),
+        Dependency("companies_deal", "company_id", fields=("total_raised", "deal_count", "last_deal_date")),
+        Dependency("companies_employee", "company_id", fields=("employee_count",)),
+        Dependency(
+            "companies_country",
+            through=(Hop("companies_company", "country_id", "id"),),
+            columns=("iso_code", "name"),
+            fields=("country", "country_name"),
+        ),
+        # the column, because every log-in updates a user
+        Dependency(USERS, through=(Hop("companies_company", "creator_id", "id"),), columns=("email",), fields=("creator_email",)),
+        Dependency(MONITORS, "company_id", segments=(MONITORED.key,)),
+    )
+
     def monitored(self, owner: AbstractBaseUser) -> QuerySet[Any]:
         return Company.objects.filter(monitors=owner.pk)
 
@@ -135,6 +153,10 @@ _PEERS = Employee.objects.filter(email_key=OuterRef("email_key")).order_by()
 _FIRST_JOB = Coalesce(Subquery(_PEERS.values("email_key").annotate(first=Min("id")).values("first")), F("id"))
 _NAME = Trim("name")
 _FIRST_NAME = Func(_NAME, Value(" "), Value(1), function="split_part", output_field=TextField())
+
+
+_JOBS_OF_PERSON = Hop("companies_employee", "email_key", "id")
+_JOBS_THERE = Hop("companies_employee", "company_id", "id")
 
 
 class PersonDataset(RegisterDataset):
@@ -175,6 +197,19 @@ class PersonDataset(RegisterDataset):
         ),
     }
 
+    # Every job of the person: whichever is or was the first one is among them.
+    depends_on = (
+        Dependency("companies_employee"),
+        Dependency("companies_employee", "email_key", (_JOBS_OF_PERSON,)),
+        Dependency(MONITORS, "company_id", (_JOBS_THERE,), segments=(MONITORED.key,)),
+        Dependency(
+            MONITORS,
+            "company_id",
+            (Hop("companies_employee", "company_id", "email_key"), _JOBS_OF_PERSON),
+            segments=(MONITORED.key,),
+        ),
+    )
+
     def everything(self) -> QuerySet[Any]:
         return Employee.objects.filter(id=_FIRST_JOB)
 
@@ -188,6 +223,9 @@ class PersonDataset(RegisterDataset):
             Employee.objects.filter(pk=instance.pk).order_by().annotate(first_job=_FIRST_JOB).values_list("first_job", flat=True)
         )
         return str(first.get())
+
+
+_DEALS_OF_COMPANY = Hop("companies_deal", "company_id", "id")
 
 
 class DealDataset(RegisterDataset):
@@ -212,6 +250,12 @@ class DealDataset(RegisterDataset):
         "name": Trim(Concat("company__name", Value(" "), Cast("date_of_deal", CharField()), output_field=CharField())),
         "company": as_key("company_id"),
     }
+
+    depends_on = (
+        Dependency("companies_deal"),
+        Dependency("companies_company", through=(_DEALS_OF_COMPANY,), columns=("name",), fields=("name",)),
+        Dependency(MONITORS, "company_id", (_DEALS_OF_COMPANY,), segments=(MONITORED.key,)),
+    )
 
     def monitored(self, owner: AbstractBaseUser) -> QuerySet[Any]:
         return Deal.objects.filter(company__monitors=owner.pk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dataset import Dataset, DatasetInfo, Field, Segment
+from .dataset import Dataset, DatasetInfo, Dependency, Field, Hop, Segment
 from .errors import (
     AuthError,
     ConfigError,
@@ -16,7 +16,7 @@ from .errors import (
     UnsupportedFeature,
 )
 from .hookspecs import CONTRACT_VERSION, AppSpec, ConnectorSpec, hookimpl
-from .http import Auth, Budget, FreeBudget, HeaderAuth, Http, Response, Session
+from .http import Auth, Budget, FreeBudget, HeaderAuth, Http, Pause, Response, Session
 from .values import (
     Account,
     Association,
@@ -67,9 +67,11 @@ __all__ = [
     "ConnectorSpec",
     "Dataset",
     "DatasetInfo",
+    "Dependency",
     "Field",
     "FreeBudget",
     "HeaderAuth",
+    "Hop",
     "Http",
     "Json",
     "Kind",
@@ -80,6 +82,7 @@ __all__ = [
     "Op",
     "OutcomeUnknown",
     "Page",
+    "Pause",
     "Permanent",
     "Property",
     "PullRequest",

@@ -57,12 +57,52 @@ class DatasetInfo:
         return next((f for f in self.fields if f.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """On to the rows of `table` whose `column` equals the value at hand, taking `take` from them.
+
+    `column` needs an index: one look-up is made for each value. All three are names in the database, not of the model.
+    """
+
+    table: str
+    column: str
+    take: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Which records are concerned when a row of `table` changes: from its `column`, through the hops, to their local keys.
+
+    `table`, `column`: names in the database (`Model._meta.db_table`, `field.column`), so that a foreign key is `country_id`.
+    The row as it was and as it is are both followed: a deal that moves concerns two companies. Too many keys do no harm (a
+    record about which nothing changed is read and left alone, a key that is no record is passed over), a missing one does.
+    `columns`: an update counts only when one of these changed; empty means that every update does.
+    `fields`, `segments`: it matters only to syncs that read one of these fields, or use one of these segments; both empty
+    means to all.
+    """
+
+    table: str
+    column: str = "id"
+    through: tuple[Hop, ...] = ()
+    columns: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+
+    def concerns(self, fields: Collection[str] | None, segment: str) -> bool:
+        """Whether it matters to a sync that reads these fields (None: not known) of this segment."""
+        if fields is None or not (self.fields or self.segments):
+            return True
+        return segment in self.segments or not set(fields).isdisjoint(self.fields)
+
+
 class Dataset:
     """State: rows with an immutable key. Subclass it and give it to `register_datasets`."""
 
     info: DatasetInfo
     #: Column of `rows()` that is unique, immutable and indexed: rows are read in its order, in chunks.
     key_field: str = "id"
+    #: All that makes a record of `rows()` appear, change or vanish. A dataset without it cannot be watched for changes.
+    depends_on: tuple[Dependency, ...] = ()
 
     def rows(self, fields: Collection[str], segment: str = "", owner: AbstractBaseUser | None = None) -> QuerySet[Any]:
         """A queryset of the segment's rows on which `.values(key_field, *fields)` works.
