@@ -12,7 +12,7 @@ class OutboxKey(models.Model):
     """A local record that changed, once for each sync that watches it; taken by deletion, never by an id cursor.
 
     `local_key` "": so much changed at once (a TRUNCATE), or so little is known about it, that a full pass is due.
-    No constraint on the sync: it would be checked row by row, and fail the app's own transaction when a sync is deleted meanwhile.
+    No constraint on the sync: it would be checked row by row, and fail the app's transaction when a sync is deleted meanwhile.
     """
 
     id = models.BigAutoField(primary_key=True)
