@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 from django.conf import settings
 from django.db import connection
 
 from syncline.catalog import service as catalog
 from syncline.connections.sessions import open_session
+from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
-from syncline.ledger.records import Scope
+from syncline.ledger.records import Outcome, Scope
 from syncline.registry import connector, dataset
 from syncline.syncs.publish import compiled
 
@@ -19,11 +21,14 @@ from . import claims
 from .claims import Claim, Lease
 from .close import PUT_OFF
 from .models import Run, RunPart
+from .plan.looking import read_only
 from .push import reader
-from .push.pipeline import Pipeline
+from .push.deciding import Deciding
+from .push.pipeline import Carrier, Pipeline
 from .push.prepare import Identifying
+from .push.reader import Row
 from .push.sender import Sender
-from .push.work import Deferred, Policy
+from .push.work import Deferred, Policy, Verdict
 
 MAX_ROUNDS = 5
 
@@ -35,7 +40,8 @@ class Job:
         self.claim, self.lease, self.deadline = claim, lease, deadline
         self.part, self.run = claim.part, claim.part.run
         sync = self.sync = self.run.sync
-        self.connector = connector(sync.connection.connector)
+        found = connector(sync.connection.connector)
+        self.connector = read_only(found) if self.run.kind == Run.Kind.PLAN else found
         self.object_type = catalog.object_type(sync.connection, sync.object_type)
         self.mapping = compiled(self.run.version)
         self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
@@ -62,8 +68,8 @@ class Job:
     def identifying(self) -> Identifying:
         return Identifying(self.connector, self.session, self.object_type, self.mapping, self.mapping.content.match, self.source)
 
-    def pipeline(self) -> Pipeline:
-        policy = Policy(
+    def policy(self) -> Policy:
+        return Policy(
             mapping=self.mapping,
             rule=self.mapping.content.match,
             object_type=self.object_type,
@@ -73,13 +79,28 @@ class Job:
             force=self.force,
             share=0.25**self.part.round,
         )
-        sender = Sender(self.connector, self.session, policy, self.scope, self.claim.fence)
+
+    def pipeline(self) -> Pipeline:
+        """That of a push: what it decides is sent and goes to the ledger."""
+        policy, scope, fence = self.policy(), self.scope, self.claim.fence
+        decide = Deciding(policy, scope, self.run.pk, self.source.dataset, partial(writer.release, scope, fence))
+        sender = Sender(self.connector, self.session, policy, scope, fence)
+        return self.pipeline_of(policy, sender, decide, partial(writer.record, scope, fence))
+
+    def pipeline_of(
+        self,
+        policy: Policy,
+        sender: Carrier,
+        decide: Callable[[Sequence[Row]], Iterable[Verdict]],
+        settle: Callable[[Sequence[Outcome]], Collection[str]],
+    ) -> Pipeline:
+        """One that reads, batches and advances as every part does; for the rest see Pipeline."""
         return Pipeline(
             policy=policy,
-            scope=self.scope,
             fence=self.claim.fence,
             sender=sender,
-            dataset=self.source.dataset,
+            decide=decide,
+            settle=settle,
             threads=settings.SYNCLINE_PUSH_THREADS,
             stop=self.interrupted,
             put_off=self.put_off,

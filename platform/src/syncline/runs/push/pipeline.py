@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from django.db import connection, connections, transaction
 
-from syncline.contract import Dataset
 from syncline.ledger import writer
-from syncline.ledger.records import Fence, Outcome, Scope
+from syncline.ledger.records import Fence, Outcome
 from syncline.runs import crash
-from syncline.syncs.engine.compile import Mapped
 
-from . import lookup
 from .batches import Batches
-from .classify import classify, needs_match
-from .matching import CREATE
-from .prepare import WIDEST
 from .reader import Chunk, Row
-from .sender import Sender
-from .work import Deferred, Policy, References, Sent, Work
+from .work import Deferred, Policy, Sent, Verdict, Work
 
 QUIET = {
     "delivered": "unchanged",
@@ -44,18 +38,25 @@ class _Open:
     counts: Counter[str]
 
 
+class Carrier(Protocol):
+    """What a batch is handed to. A push has a sender; a plan only looks at what is there."""
+
+    def send(self, batch: Sequence[Work]) -> Sent: ...
+
+
 @dataclass
 class Pipeline:
-    """One part, one process. Not thread-safe itself: only `Sender.send` runs in the pool's threads.
+    """One part, one process. Not thread-safe itself: only `Carrier.send` runs in the pool's threads.
 
+    `decide` says of rows what they need. `settle` stores what needs no call and gives the keys that were stored.
     `put_off` gets the records to be looked at again later, in the transaction that moves the cursor past them.
     """
 
     policy: Policy
-    scope: Scope
     fence: Fence
-    sender: Sender
-    dataset: Dataset
+    sender: Carrier
+    decide: Callable[[Sequence[Row]], Iterable[Verdict]]
+    settle: Callable[[Sequence[Outcome]], Collection[str]]
     threads: int = 4
     stop: Callable[[], bool] = lambda: False
     put_off: Callable[[Sequence[Deferred]], None] = lambda _deferred: None
@@ -98,7 +99,7 @@ class Pipeline:
         opened = _Open(chunk.last or "", 0, counts)
         self._chunks.append(opened)
         local: list[Outcome] = []
-        for verdict in self._verdicts(chunk.rows):
+        for verdict in self.decide(chunk.rows):
             if isinstance(verdict, Outcome):
                 local.append(verdict)
             elif isinstance(verdict, Deferred):
@@ -111,47 +112,11 @@ class Pipeline:
         self._collect(pool)
         self._advance()
 
-    def _verdicts(self, rows: Sequence[Row]) -> Iterator[Outcome | Work | Deferred]:
-        mapped = [(row, self.policy.mapping.map(row.values)) for row in rows]
-        references = self._references([m for _, m in mapped])
-        unlinked = {r.key: self._unlinked(r) for r, m in mapped if needs_match(self.policy, r, m)}
-        found = lookup.matches(self.scope, self.fence.run_id, self.policy.rule, unlinked, self._existing)
-        if orphans := [match.orphan for match in found.values() if match.orphan]:
-            writer.release(self.scope, self.fence, orphans)
-        for row, values in mapped:
-            if row.key in unlinked and row.key not in found:
-                yield Deferred(row.key, 0.0)
-            else:
-                yield classify(self.policy, row, values, references(values), found.get(row.key, CREATE))
-
-    def _existing(self, keys: Sequence[str]) -> set[str]:
-        """Those of our records that are still there, in whatever segment."""
-        field = self.dataset.key_field
-        rows = self.dataset.rows((), "").filter(**{f"{field}__in": list(keys)})
-        return {str(key) for key in rows.values_list(field, flat=True)}
-
-    def _unlinked(self, row: Row) -> lookup.Unlinked:
-        values = self.policy.mapping.match_values(row.values)
-        return lookup.Unlinked(self.policy.unique_value(row.key), frozenset((step, value[:WIDEST]) for step, value in values))
-
-    def _references(self, mapped: Sequence[Mapped]) -> _Resolver:
-        wanted: dict[str, set[str]] = {}
-        for one in mapped:
-            for object_type, keys in one.references.items():
-                wanted.setdefault(object_type, set()).update(keys)
-        datasets = self.policy.mapping.references
-        return _Resolver(
-            {
-                object_type: lookup.targets(self.scope, datasets[object_type], object_type, sorted(keys))
-                for object_type, keys in wanted.items()
-            }
-        )
-
     def _settle(self, outcomes: list[Outcome]) -> None:
         if not outcomes:
             return
         crash.point("settle.before")
-        stored = writer.record(self.scope, self.fence, outcomes)
+        stored = self.settle(outcomes)
         self.deferred += [Deferred(o.local_key, 0.0) for o in outcomes if o.local_key not in stored]
         crash.point("settle.after")
 
@@ -207,22 +172,6 @@ class Pipeline:
                 self.put_off(self.deferred)
         self.deferred = []
         crash.point("cursor.after")
-
-
-@dataclass(frozen=True, slots=True)
-class _Resolver:
-    """Local keys of other datasets → remote ids."""
-
-    found: dict[str, dict[str, str]]
-
-    def __call__(self, mapped: Mapped) -> References:
-        ids: dict[str, frozenset[str]] = {}
-        missing: dict[str, tuple[str, ...]] = {}
-        for object_type, keys in mapped.references.items():
-            known = self.found.get(object_type, {})
-            ids[object_type] = frozenset(known[k] for k in keys if k in known)
-            missing[object_type] = tuple(k for k in keys if k not in known)
-        return References(ids, missing)
 
 
 def _close_connections(pool: ThreadPoolExecutor, threads: int) -> None:

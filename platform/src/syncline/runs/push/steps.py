@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -19,6 +19,7 @@ from syncline.syncs.engine import CompiledMapping
 
 from . import prepare as preparation
 from . import reader
+from .pipeline import Pipeline
 from .reader import Chunk
 
 
@@ -32,6 +33,14 @@ def prepare(job: Job) -> None:
 
 
 def push_range(job: Job) -> None:
+    _push(job, ranged(job))
+
+
+def push_keys(job: Job) -> None:
+    _push(job, listed(job))
+
+
+def ranged(job: Job) -> Iterator[Chunk]:
     """Takes so many records and leaves the rest to whoever comes next, so that all workers share a run."""
     part, size = job.part, claims.part_rows(job.part)
     after, until = part.cursor or part.after_key, part.until_key
@@ -40,10 +49,11 @@ def push_range(job: Job) -> None:
             raise writer.FenceLost
         until = at
         background.ring(QUEUE)
-    _push(job, reader.chunks(job.source, after=after, until=until, size=min(size, reader.CHUNK)))
+    return reader.chunks(job.source, after=after, until=until, size=min(size, reader.CHUNK))
 
 
-def push_keys(job: Job) -> None:
+def listed(job: Job) -> Iterator[Chunk]:
+    """The records of a list, as many as one part takes, with their match values as they are now."""
     part, size = job.part, claims.part_rows(job.part)
     left = part.keys[int(part.cursor or 0) :]
     if len(left) > size:
@@ -54,12 +64,21 @@ def push_keys(job: Job) -> None:
     if _any_unlinked(job):
         preparation.restage(job.identifying(), job.part.keys)
         preparation.refresh_index(job.identifying(), lambda: job.lease.gate(0.0))
-    _push(job, reader.chosen(job.source, job.part.keys, skip=int(job.part.cursor or 0)))
+    return reader.chosen(job.source, job.part.keys, skip=int(job.part.cursor or 0))
 
 
 def _push(job: Job, chunks: Iterable[Chunk]) -> None:
+    date_doubts(job)
+    carry_out(job, job.pipeline(), chunks)
+
+
+def date_doubts(job: Job) -> None:
     writer.date_doubts(job.scope, claims.lease_seconds() if _others_at_it(job) else 0.0)
-    complete = job.pipeline().run(chunks)
+
+
+def carry_out(job: Job, pipeline: Pipeline, chunks: Iterable[Chunk]) -> None:
+    """Ends with the part done, or given back where it stands."""
+    complete = pipeline.run(chunks)
     crash.point("finish.before")
     if complete:
         claims.finish(job.claim.fence)

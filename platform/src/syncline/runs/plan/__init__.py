@@ -1,0 +1,1 @@
+"""Plans: what a push would do, stored for approval, and applied exactly."""
