@@ -30,8 +30,9 @@ class ObjectSnapshot(models.Model):
 class CatalogChange(models.Model):
     """Something that changed in the account's definitions between two discoveries.
 
-    `property`: "" when it is the object itself. `aspect`: added, removed, or what changed (kind, choices, read_only …);
-    `before` and `after`: its definition. `settled_at`: since when it is as it was before.
+    `property`: "" when it is the object itself. `aspect`: added, removed, or what changed (kind, choices, read_only …).
+    `before` and `after`: the whole definition of what was removed or added, else what changed of it; of choices those that
+    are gone, and those that came. `settled_at`: since when it is as it was before.
     """
 
     class Aspect(models.TextChoices):

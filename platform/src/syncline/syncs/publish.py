@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from syncline.contract import (
 )
 
 from .engine import CompiledMapping, MappingContent, MappingInvalid, Problem, RuleContent, check_mapping
-from .engine.drift import compile_published
+from .engine.drift import Definitions, Drifted, accepted, compile_published, definitions, drifted
 from .engine.preview import Preview, PreviewPlan
 from .models import FieldRule, MappingVersion, MatchStepRow, Sync
 
@@ -71,7 +71,10 @@ def problems(sync: Sync) -> list[Problem]:
 
 
 def publish(sync: Sync, user: User) -> MappingVersion:
-    """Makes the draft the current version; the current one itself when nothing changed.
+    """Makes the draft the current version; the current one itself when nothing changed, here or in the account.
+
+    The version keeps how the properties it writes are defined now, so that later changes of them are noticed: publishing
+    again accepts them.
 
     Raises PermissionDenied, and MappingInvalid with every problem.
     """
@@ -81,20 +84,21 @@ def publish(sync: Sync, user: User) -> MappingVersion:
         locked = Sync.objects.select_for_update().get(pk=sync.pk)
         if found := problems(locked):
             raise MappingInvalid(found)
-        version = _next_version(locked, draft_content(locked), user)
+        content = draft_content(locked)
+        version = _next_version(locked, content, definitions(content, _ends(locked)[1]), user)
         Sync.objects.filter(pk=sync.pk, blocked_reason__isnull=False).update(blocked_reason=None)
     sync.current, sync.blocked_reason = version, None
     return version
 
 
-def _next_version(sync: Sync, content: MappingContent, user: User) -> MappingVersion:
-    if sync.current is not None and sync.current.digest == content.digest:
+def _next_version(sync: Sync, content: MappingContent, defined: Definitions, user: User) -> MappingVersion:
+    if sync.current is not None and sync.current.digest == content.digest and accepted(_published(sync.current), defined):
         return sync.current
     newest = sync.versions.order_by("-number").first()
     version = MappingVersion.objects.create(
         sync=sync,
         number=newest.number + 1 if newest else 1,
-        content=content.to_json(),
+        content={**content.to_json(), "definitions": defined},
         digest=content.digest,
         published_by=user,
     )
@@ -112,12 +116,46 @@ def check_permission(sync: Sync, user: User) -> None:
 
 
 def compiled(version: MappingVersion) -> CompiledMapping:
-    """The version against the catalog as it is now; `suspended` names rules whose property the account lost.
+    """The version against the catalog as it is now; `suspended` names rules whose property changed in the account.
 
-    Raises MappingInvalid when the version cannot be used, ConfigError when its dataset or object is gone.
+    Raises MappingInvalid when the version cannot be used, or when its sync is to stop at such changes; ConfigError when its
+    dataset or object is gone.
     """
     dataset, object_type = _ends(version.sync)
-    return compile_published(MappingContent.from_json(version.content), dataset.info, object_type)
+    content, published = MappingContent.from_json(version.content), _published(version)
+    if version.sync.drift_policy == Sync.DriftPolicy.STOP:
+        stop_at(drifted(content, dataset.info, object_type, published))
+    return compile_published(content, dataset.info, object_type, published)
+
+
+def stop_at(changes: Sequence[Drifted]) -> None:
+    """Raises MappingInvalid when there are any: that is what a sync with the drift policy “stop” does."""
+    if changes:
+        raise MappingInvalid(
+            Problem(one.problem.where, f"{one.sentence} This sync stops when a mapped property changes. {_REMEDY}")
+            for one in changes
+        )
+
+
+_REMEDY = (
+    "Restore it in the account and refresh the catalog, or correct the mapping and publish it again; "
+    "or let the sync suspend such fields and deliver the others."
+)
+
+
+def drift(version: MappingVersion) -> tuple[Drifted, ...]:
+    """What changed in the account about the properties this version writes, since it was published.
+
+    ConfigError when its dataset or object is gone.
+    """
+    dataset, object_type = _ends(version.sync)
+    return drifted(MappingContent.from_json(version.content), dataset.info, object_type, _published(version))
+
+
+def _published(version: MappingVersion) -> Definitions:
+    """How the properties were defined then; versions from before this was kept have nothing to compare with."""
+    kept: Definitions = version.content.get("definitions", {})
+    return kept
 
 
 def apply_suggestion(sync: Sync) -> SuggestedMapping:

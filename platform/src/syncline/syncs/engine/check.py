@@ -27,11 +27,18 @@ _NEVER: Final[Mapping[Kind, tuple[frozenset[Kind], str]]] = {
 }
 
 
-def check_mapping(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> tuple[Problem, ...]:
-    """All problems, those of the rules first, in their order."""
+def check_mapping(
+    content: MappingContent, dataset: DatasetInfo, object_type: ObjectType, *, published: bool = False
+) -> tuple[Problem, ...]:
+    """All problems, those of the rules first, in their order.
+
+    `published`: it was in order once. What the account requires since then is no reason to stop: it refuses new records
+    without it one by one, and the others go on.
+    """
     return (
         *(problem for rule in content.rules for problem in check_rule(rule, dataset, object_type)),
-        *_targets(content, object_type),
+        *_targets(content),
+        *(() if published else _required(content, object_type)),
         *(p for number, step in enumerate(content.match.steps, 1) for p in _step(number, step, content, object_type)),
         *_settings(content, dataset, object_type),
     )
@@ -139,7 +146,7 @@ def _transform(step: Any) -> Iterator[str]:
         yield f"The transform “{known.name}” has wrong options: {complaint}. Correct them."
 
 
-def _targets(content: MappingContent, object_type: ObjectType) -> Iterator[Problem]:
+def _targets(content: MappingContent) -> Iterator[Problem]:
     if not content.rules:
         yield Problem("Mapping", "It has no rules. Add one, or take the suggested mapping.")
     counts = Counter((rule.association, rule.target) for rule in content.rules)
@@ -147,10 +154,14 @@ def _targets(content: MappingContent, object_type: ObjectType) -> Iterator[Probl
         if count > 1:
             labels = "; ".join(rule.label for rule in content.rules if rule.target == target)
             yield Problem(f"Target “{target}”", f"{count} rules write to it ({labels}). Keep one.")
+
+
+def _required(content: MappingContent, object_type: ObjectType) -> Iterator[Problem]:
     if content.mode == Mode.UPDATE:
         return
+    written = {rule.target for rule in content.rules if not rule.association}
     for prop in object_type.properties:
-        if prop.required and not prop.read_only and (False, prop.name) not in counts:
+        if prop.required and not prop.read_only and prop.name not in written:
             yield Problem(f"Property “{prop.name}”", "It is required in new records, but no rule writes it. Add a rule.")
 
 

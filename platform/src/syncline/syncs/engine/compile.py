@@ -24,6 +24,7 @@ class Mapped:
 
     `properties`: canonical, valid values by target; a target whose rule failed is missing here and named in `problems`.
     `references`: object type → local keys of records of the dataset in `CompiledMapping.references`.
+    `held`: why a property is left as it is in this record, while all else is delivered; see `drift`.
     `included`: the filter is true. `undecided`: the filter failed, so that the record is neither in nor out; it is then
     not included either, and must not be treated as one that left.
     """
@@ -33,6 +34,7 @@ class Mapped:
     included: bool = True
     problems: tuple[FieldProblem, ...] = ()
     undecided: bool = False
+    held: tuple[FieldProblem, ...] = ()
 
 
 _EXCLUDED: Final = Mapped(included=False)
@@ -49,7 +51,8 @@ class CompiledMapping:
 
     `fields`: dataset fields to read, in the dataset's order; `match_fields`: those that `match_values` needs.
     `rules`: property rules by target. `references`: object type → key of the dataset its records come from.
-    `suspended`: rules left out because the account lost their property, each with what to do about it; see `drift`.
+    `suspended`: rules left out because their property changed, each with what to do about it; see `drift`. What is there in
+    the properties `unsure` is not known any more.
     `digest`: changes with the content and with the definitions of the properties it writes.
     """
 
@@ -66,6 +69,7 @@ class CompiledMapping:
         self.rules = rules
         self.associations = associations
         self.suspended = suspended
+        self.unsure = frozenset(problem.target for problem in suspended) - rules.keys()
         self.references: Mapping[str, str] = {a.object_type: a.dataset for a in associations}
         self.digest = digest_of([content.to_json(), [asdict(rule.prop) for rule in rules.values()]])
         self._filter = filter
@@ -81,13 +85,14 @@ class CompiledMapping:
             return outside
         properties: dict[str, Value] = {}
         problems: list[FieldProblem] = []
+        held: list[FieldProblem] = []
         for target, value in self._values:
             try:
                 properties[target] = value(row)
             except NoValue as error:
-                problems.append(error.problem)
+                (held if error.held else problems).append(error.problem)
         references = {a.object_type: a.keys(row) for a in self.associations}
-        return Mapped(properties, references, True, tuple(problems))
+        return Mapped(properties, references, True, tuple(problems), held=tuple(held))
 
     def match_values(self, row: Row) -> tuple[tuple[int, str], ...]:
         """Step index and normalised value, in the order of the steps; a step whose value is empty or invalid gives none."""
@@ -100,15 +105,21 @@ class CompiledMapping:
 
 
 def compile_mapping(
-    content: MappingContent, dataset: DatasetInfo, object_type: ObjectType, suspended: tuple[Problem, ...] = ()
+    content: MappingContent,
+    dataset: DatasetInfo,
+    object_type: ObjectType,
+    suspended: tuple[Problem, ...] = (),
+    *,
+    published: bool = False,
+    adapt: Callable[[CompiledRule], CompiledRule] = lambda rule: rule,
 ) -> CompiledMapping:
-    """Raises MappingInvalid, which lists all that is wrong."""
-    if problems := check_mapping(content, dataset, object_type):
+    """Raises MappingInvalid, which lists all that is wrong. `published`: see `check_mapping`; `adapt`: see `drift`."""
+    if problems := check_mapping(content, dataset, object_type, published=published):
         raise MappingInvalid(problems)
     creates = content.mode != Mode.UPDATE
     properties = {prop.name: prop for prop in object_type.properties}
     rules = {
-        rule.target: compile_rule(rule, properties[rule.target], dataset, creates)
+        rule.target: adapt(compile_rule(rule, properties[rule.target], dataset, creates))
         for rule in content.rules
         if not rule.association
     }

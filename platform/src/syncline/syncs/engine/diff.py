@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from syncline.contract.values import Value
 
@@ -11,6 +12,9 @@ from .canonical import fingerprint
 from .compile import CompiledMapping, Mapped
 from .content import NullPolicy, WriteMode
 from .rules import CompiledRule
+
+UNSURE: Final = "?"
+"""Stands for the fingerprint of what was delivered to a property that was suspended since: what is there is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ def plan_write(
 
     A property that is missing in `remote` is empty there if its write mode asks. The fingerprint settled for `if_empty`,
     `if_new` and `append` is that of our own value, so that the next run is silent. A rule that failed keeps what was
-    delivered; a rule that was removed has no place in `settled`.
+    delivered; a rule that was removed has no place in `settled`, and one that is suspended has UNSURE there: when it comes back,
+    the remote value decides.
     """
     known: Mapping[str, str] = {} if creating or delivered is None else delivered
     write, needed = Write(), set()
@@ -47,11 +52,13 @@ def plan_write(
             continue
         value = mapped.properties[target]
         print_ = fingerprint(value)
-        if known.get(target) != print_ and not _place(write, rule, value, creating, remote):
+        undecided = known.get(target) == UNSURE and remote is None
+        if undecided or (known.get(target) != print_ and not _place(write, rule, value, creating, remote)):
             needed.add(target)
             _keep(write, target, known)
         else:
             write.settled[target] = print_
+    write.settled.update({target: UNSURE for target in compiled.unsure if target in known})
     return Write(write.properties, write.settled, frozenset(needed))
 
 

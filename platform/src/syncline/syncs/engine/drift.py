@@ -1,39 +1,202 @@
-"""A published mapping against a catalog that has moved on."""
+"""A published mapping against definitions that have moved on since. Pure.
+
+What is carried out is the published mapping without the fields that changed: a rule is suspended when its property or
+association is gone, read-only now, or of another type than when the mapping was published. Where only choices are gone, the
+rule goes on, and leaves its property alone in those records whose value is one of the choices that are gone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from syncline.contract.dataset import DatasetInfo
-from syncline.contract.values import ObjectType
+from syncline.contract.values import Code, ObjectType, Property, Value
 
+from .canonical import CANONICAL
 from .compile import CompiledMapping, compile_mapping
 from .content import MappingContent, RuleContent
-from .problems import MappingInvalid, Problem
+from .expressions import EvaluationFailed
+from .problems import FieldProblem, MappingInvalid, Problem, Unmappable, listed, shorten
+from .rules import CompiledRule, NoValue, Row
+
+#: What a mapping version keeps of each property that it writes, by name: label, kind and choices when it was published.
+Definitions = Mapping[str, Mapping[str, Any]]
+
+_RESTORE: Final = "Restore it there and refresh the catalog, or remove the rule and publish again."
+_ACCEPT: Final = "Publish the mapping again to write the new type, or change the rule first."
 
 
-def compile_published(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> CompiledMapping:
-    """Leaves out rules whose property or association the account has lost or closed, and goes on with the others;
-    `CompiledMapping.suspended` names them.
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """What happened to the target of one rule.
 
-    Raises MappingInvalid for all else, and when a match step stands on a lost property: without that step, records that are
-    there already would be created again.
+    `aspect`: removed, read_only, kind or choices. `suspends`: the whole rule; choices that are gone suspend it only in records
+    that have one of them (`gone`). `sentence`: what changed and what happens; `remedy`: what a person can do.
     """
-    lost = {index: reason for index, rule in enumerate(content.rules) if (reason := _loss(rule, object_type))}
-    suspended = tuple(Problem(f"Rule “{content.rules[index].label}”", reason) for index, reason in lost.items())
+
+    rule: RuleContent
+    aspect: str
+    sentence: str
+    remedy: str
+    gone: frozenset[str] = frozenset()
+
+    @property
+    def suspends(self) -> bool:
+        return self.aspect != "choices"
+
+    @property
+    def target(self) -> str:
+        return self.rule.target
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(f"Rule “{self.rule.label}”", f"{self.sentence} {self.remedy}", self.target)
+
+
+def definitions(content: MappingContent, object_type: ObjectType) -> dict[str, dict[str, Any]]:
+    """What is kept when this mapping is published: plain JSON."""
+    targets = {rule.target for rule in content.rules if not rule.association}
+    return {prop.name: _definition(prop) for prop in object_type.properties if prop.name in targets}
+
+
+def _definition(prop: Property) -> dict[str, Any]:
+    return {"label": prop.label, "kind": str(prop.kind), "choices": sorted(choice.value for choice in prop.choices)}
+
+
+def accepted(published: Definitions, now: Definitions) -> bool:
+    """Whether these definitions are the published ones, whatever their labels."""
+    return {name: _essence(one) for name, one in published.items()} == {name: _essence(one) for name, one in now.items()}
+
+
+def _essence(one: Mapping[str, Any]) -> tuple[Any, Any]:
+    return one["kind"], one["choices"]
+
+
+def drifted(
+    content: MappingContent, dataset: DatasetInfo, object_type: ObjectType, published: Definitions
+) -> tuple[Drifted, ...]:
+    """What changed about the rules' targets, in the order of the rules. `published` may lack what nobody kept."""
+    found = (_drift(rule, dataset, object_type, published.get(rule.target)) for rule in content.rules)
+    return tuple(one for one in found if one is not None)
+
+
+def compile_published(
+    content: MappingContent, dataset: DatasetInfo, object_type: ObjectType, published: Definitions | None = None
+) -> CompiledMapping:
+    """Leaves out what changed, and goes on with the rest; `CompiledMapping.suspended` names the rules left out.
+
+    Raises MappingInvalid for all else, and when a match step stands on a property that changed: without that step, records
+    that are there already would be created again.
+    """
+    changes = drifted(content, dataset, object_type, published or {})
     matched = {step.property for step in content.match.steps}
-    if any(content.rules[index].target in matched and not content.rules[index].association for index in lost):
-        raise MappingInvalid(suspended)
-    kept = replace(content, rules=tuple(rule for index, rule in enumerate(content.rules) if index not in lost))
-    return compile_mapping(kept, dataset, object_type, suspended)
+    lost = [one for one in changes if one.suspends]
+    if fatal := [one.problem for one in changes if one.target in matched and not one.rule.association]:
+        raise MappingInvalid(fatal)
+    left_out = {id(one.rule) for one in lost}
+    kept = replace(content, rules=tuple(rule for rule in content.rules if id(rule) not in left_out))
+    if lost and not kept.rules:
+        raise MappingInvalid(one.problem for one in lost)
+    gone = {one.target: one for one in changes if not one.suspends}
+    return compile_mapping(
+        kept,
+        dataset,
+        object_type,
+        tuple(one.problem for one in lost),
+        published=True,
+        adapt=lambda rule: _holding(rule, gone[rule.target]) if rule.target in gone else rule,
+    )
 
 
-def _loss(rule: RuleContent, object_type: ObjectType) -> str:
-    advice = "The rule is suspended. Restore it there and refresh the catalog, or remove the rule and publish again."
+def _drift(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType, before: Mapping[str, Any] | None) -> Drifted | None:
     if rule.association:
-        offered = rule.target in {one.object_type for one in object_type.associations}
-        return "" if offered else f"“{object_type.key}” can no longer be associated with “{rule.target}”. {advice}"
+        return _lost_association(rule, object_type)
     prop = object_type.property(rule.target)
     if prop is None:
-        return f"“{object_type.key}” no longer has the property “{rule.target}”. {advice}"
-    return f"The property “{rule.target}” is now read-only. {advice}" if prop.read_only else ""
+        return Drifted(rule, "removed", _removed(rule, object_type, before), f"The rule is suspended. {_RESTORE}")
+    if prop.read_only:
+        return Drifted(rule, "read_only", f"The property “{rule.target}” is now read-only.", f"The rule is suspended. {_RESTORE}")
+    if before is None:
+        return None
+    if before["kind"] != prop.kind:
+        sentence = (
+            f"The property “{rule.target}” was a {before['kind']} when the mapping was published, and is a {prop.kind} now."
+        )
+        return Drifted(rule, "kind", sentence, f"The rule is suspended. {_ACCEPT}")
+    return _lost_choices(rule, dataset, prop, frozenset(before["choices"]))
+
+
+def _lost_association(rule: RuleContent, object_type: ObjectType) -> Drifted | None:
+    if rule.target in {one.object_type for one in object_type.associations}:
+        return None
+    sentence = f"“{object_type.key}” can no longer be associated with “{rule.target}”."
+    return Drifted(rule, "removed", sentence, f"The rule is suspended. {_RESTORE}")
+
+
+def _removed(rule: RuleContent, object_type: ObjectType, before: Mapping[str, Any] | None) -> str:
+    sentence = f"“{object_type.key}” no longer has the property “{rule.target}”."
+    twins = [prop.name for prop in object_type.properties if before and prop.label == before["label"] and not prop.read_only]
+    return f"{sentence} “{listed(twins)}” has the same label: perhaps it was renamed." if twins else sentence
+
+
+def _lost_choices(rule: RuleContent, dataset: DatasetInfo, prop: Property, before: frozenset[str]) -> Drifted | None:
+    """None when the rule can give none of the choices that are gone."""
+    gone = before - {choice.value for choice in prop.choices}
+    possible = _possible(rule, dataset)
+    gone = gone if possible is None else gone & possible
+    if not gone:
+        return None
+    many = len(gone) > 1
+    sentence = (
+        f"The property “{rule.target}” no longer has the choice{'s' if many else ''} {listed(sorted(gone))}. "
+        f"In records with {'one of these values' if many else 'this value'} it is left as it is; all else is delivered."
+    )
+    remedy = "Add the choice there again and refresh the catalog, or map the value to another one (choice_map) and publish again."
+    return Drifted(rule, "choices", sentence, remedy, gone)
+
+
+def _possible(rule: RuleContent, dataset: DatasetInfo) -> frozenset[str] | None:
+    """The values a rule can give, None when that cannot be told: a field with choices of its own gives only these."""
+    field = dataset.field(rule.source)
+    if field is None or rule.transforms or rule.expression or not field.choices:
+        return None
+    return frozenset(choice.value for choice in field.choices)
+
+
+def _holding(rule: CompiledRule, change: Drifted) -> CompiledRule:
+    """The rule, with no value for records that would get a choice that is gone."""
+
+    def value(row: Row) -> Value:
+        try:
+            found = rule.value(row)
+        except NoValue:
+            if not _members(_unchecked(rule, row)) & change.gone:
+                raise
+            raise _held(rule, change, row) from None
+        if _members(found) & change.gone:  # an account without any choices left takes every value, it says
+            raise _held(rule, change, row)
+        return found
+
+    return replace(rule, value=value)
+
+
+def _unchecked(rule: CompiledRule, row: Row) -> Value:
+    try:
+        return CANONICAL[rule.prop.kind](rule.transformed(row))
+    except (Unmappable, EvaluationFailed):
+        return None
+
+
+def _members(value: Value) -> frozenset[Any]:
+    return frozenset(value) if isinstance(value, tuple) else frozenset((value,))
+
+
+def _held(rule: CompiledRule, change: Drifted, row: Row) -> NoValue:
+    gone = listed(sorted(str(one) for one in _members(_unchecked(rule, row)) & change.gone))
+    message = (
+        f"Rule “{rule.label}”: the account no longer offers the choice “{gone}” of “{rule.target}”. "
+        f"It was left as it is there; all else was delivered. {change.remedy}"
+    )
+    return NoValue(FieldProblem(rule.target, rule.label, shorten(gone), Code.INVALID_CHOICE, message), held=True)

@@ -14,10 +14,11 @@ LISTED = 8  # names a sentence lists before it stops
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`where`: the rule, step or setting; `message`: what is wrong there and what to do."""
+    """`where`: the rule, step or setting; `message`: what is wrong there and what to do; `target`: of a suspended rule."""
 
     where: str
     message: str
+    target: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"

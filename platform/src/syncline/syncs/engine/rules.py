@@ -19,11 +19,11 @@ Row = Mapping[str, object]
 
 
 class NoValue(Exception):
-    """A rule has no value for a row."""
+    """A rule has no value for a row. `held`: no fault of the row; its property is left alone, see `drift`."""
 
-    def __init__(self, problem: FieldProblem) -> None:
+    def __init__(self, problem: FieldProblem, held: bool = False) -> None:
         super().__init__(problem.message)
-        self.problem = problem
+        self.problem, self.held = problem, held
 
 
 @dataclass(frozen=True, slots=True)
