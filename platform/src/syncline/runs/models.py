@@ -178,9 +178,11 @@ class RunPart(Counters):
 class PlanRow(models.Model):
     """What a plan found for one record: an action, and per property the value there and the one to be written.
 
-    `changes`: property → [value there or null, value to write], canonical values as JSON. `associations`: object type →
-    {"add": [remote ids], "remove": […]}. `remote_digest`: of all values read, by which apply sees that the remote record
-    changed meanwhile. `revision`, `source_hash`: of link and source row as read.
+    `changes`: property → [value there or null, value to write], canonical values as JSON (see plan.values). `kept`: property →
+    [value there, ours, write mode], for those that the mode leaves as they are. `associations`: object type → {"add": [remote
+    ids], "remove": [remote ids], "missing": [our keys of what is not linked yet]}. `prints`: property → [fingerprint of what
+    was there, fingerprint that the link holds afterwards], each null where there is none; by the first, apply sees that the
+    remote record changed meanwhile. `revision`, `source_hash`: of link and source row as read.
     """
 
     class Action(models.TextChoices):
@@ -210,7 +212,8 @@ class PlanRow(models.Model):
     reason = models.TextField(default="", db_default="", blank=True)
     changes = models.JSONField(default=dict, db_default={})
     associations = models.JSONField(default=dict, db_default={})
-    remote_digest = models.CharField(max_length=32, default="", db_default="", blank=True)
+    kept = models.JSONField(default=dict, db_default={})
+    prints = models.JSONField(default=dict, db_default={})
     revision = models.BigIntegerField(default=0, db_default=0)
     source_hash = models.BigIntegerField(null=True, blank=True)
 
