@@ -184,7 +184,7 @@ def test_a_created_record_is_settled_with_its_identities() -> None:
     of = policy(key="k")
     stored = answered(worked(verdict(of, "x", None)), of, Status.CREATED, remote_id="r5").outcome
     assert (stored.state, stored.remote_id, stored.counter, stored.source_hash) == (State.DELIVERED, "r5", "created", 77)
-    assert stored.identities == (("name", "x"), ("=key", "inst:a.b:1"))
+    assert stored.identities == (("name|text", "x"), ("=key", "inst:a.b:1"))
 
 
 def test_a_success_without_an_id_is_no_success() -> None:

@@ -77,11 +77,11 @@ def test_a_hit_with_a_key_of_this_installation_goes_to_review_and_one_of_another
 
 
 def test_a_weak_match_that_a_stronger_identifier_contradicts_goes_to_review() -> None:
-    other = Hit("r1", values={"domain": frozenset({"other.org"})})
+    other = Hit("r1", values={"domain|text": frozenset({"other.org"})})
     answer = match(found(0, value="acme.org"), found(2, other, value="acme"))
     assert answer.code == "contradiction"
     assert "other.org" in answer.reason
-    same = Hit("r1", values={"domain": frozenset({"acme.org", "other.org"})})
+    same = Hit("r1", values={"domain|text": frozenset({"acme.org", "other.org"})})
     assert match(found(0, value="acme.org"), found(2, same)).remote_id == "r1"
     assert match(found(0, value="acme.org"), found(2, Hit("r1"))).remote_id == "r1", "nothing there to contradict"
 

@@ -25,6 +25,7 @@ def to_json(one: ObjectType) -> Plain:
         "associations": [{"object_type": each.object_type, "label": each.label} for each in one.associations],
         "page_size": one.page_size,
         "count": one.count,
+        "pull_since": one.pull_since,
     }
 
 
@@ -41,6 +42,7 @@ def from_json(plain: Mapping[str, Any]) -> ObjectType:
         associations=tuple(AssociationType(each["object_type"], each["label"]) for each in plain["associations"]),
         page_size=plain["page_size"],
         count=plain["count"],
+        pull_since=plain.get("pull_since", False),
     )
 
 

@@ -152,6 +152,7 @@ class ObjectType:
     else None; only with it may the host use Op.UPSERT.
     `key_property`: what that property looks like, for connectors whose objects can carry one.
     `page_size`: records a listing page holds, for choosing the cheaper way of matching.
+    `pull_since`: whether `pull` can give just what was created or changed since a moment.
     `count`: about how many records there were at discovery, None when unknown.
     """
 
@@ -165,6 +166,7 @@ class ObjectType:
     associations: tuple[AssociationType, ...] = ()
     page_size: int = 100
     count: int | None = None
+    pull_since: bool = False
 
     def property(self, name: str) -> Property | None:
         return next((p for p in self.properties if p.name == name), None)
@@ -217,21 +219,32 @@ class RemoteRecord:
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What to pull. `position` is what an earlier page gave, None from the start."""
+    """What to pull. `position` is what an earlier page gave, None from the start.
+
+    `since` (only where the object says `pull_since`): records that were created or changed at that moment or later, by the
+    system's clock. Others may come too, one may come twice, and what is younger than `visibility_lag` may be missing.
+    `unkeyed` (only with `since`): records that bear our own unique key may be left out, and the answer should come soon.
+    """
 
     properties: tuple[str, ...]
     position: str | None = None
     partition: str | None = None
     until: dt.datetime | None = None
     follow: bool = False
+    since: dt.datetime | None = None
+    unkeyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records, and the position after them; None when this was the last page."""
+    """Some records, and the position after them; None when this was the last page.
+
+    `total`: about how many records the whole pull will give, where that is known.
+    """
 
     records: Sequence[RemoteRecord]
     position: str | None
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,12 +295,23 @@ class SuggestedMapping:
     create: tuple[Property, ...] = ()
 
 
+#: From this many seconds on a window is counted, below it is paced: see Limit.
+COUNTED_FROM = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A call allowance as the vendor states it: at most `size` calls in any `window` seconds.
 
-    `scope`: "app_account" or "account".
-    It is declared, not paced by: a 429 is waited for, and obeyed by everyone in the process. Pacing across processes comes later.
+    The host keeps to it across all its processes: it spreads calls evenly over a short window, and counts them in one of an
+    hour or more, which may be used up at any speed.
+
+    `scope`: "account" (all apps of the account share it) or "app_account" (each app has its own). `covers`: for people.
+    `every_call`: counts each call, whatever `limit=` the request names. The first limit without it is what a request counts
+    against that names none.
+    `headers`: what answers say about it, as header → pattern with `{size}`, `{remaining}` or `{used}` for the numbers, such as
+    `{"X-RateLimit-Remaining": "{remaining}"}`. What is learnt wins over `size`. A counted limit with `headers` is enforced
+    only once they told what remains.
     """
 
     name: str
@@ -295,6 +319,8 @@ class Limit:
     covers: str
     window: float
     size: int
+    every_call: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

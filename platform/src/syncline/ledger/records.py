@@ -60,6 +60,7 @@ class Outcome:
 
     `revision`: what the link must still have, 0 when there was none.
     `counter`: name of the run counter this record adds to, "" for none.
+    `vanished`: remote id that is certain not to be there any more; `survivor`: the one it was merged into.
     """
 
     local_key: str
@@ -78,3 +79,5 @@ class Outcome:
     identities: tuple[tuple[str, str], ...] = ()
     waiting: bool = False
     uncertain_op: str = ""
+    vanished: str = ""
+    survivor: str = ""

@@ -34,6 +34,7 @@ COUNTERS = (
     "calls",
 )
 
+REMOVING = frozenset({Op.ARCHIVE, Op.DELETE})
 SETTLED = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.REJECTED})
 
 
@@ -103,6 +104,22 @@ SELECT %s, %s, property, left(value, 700), remote_id
 FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (property, value, remote_id)
 ORDER BY property, value, remote_id
 ON CONFLICT (connection_id, object_type, property, value, remote_id) DO UPDATE SET seen_at = now()
+"""
+
+# What a survivor took over is known as of when it was seen at the merged one, so that a doubtful hit is looked at once more.
+_UNINDEX = """
+WITH gone AS (
+    DELETE FROM syncline_identityindex WHERE id IN (
+        SELECT id FROM syncline_identityindex WHERE connection_id = %s AND object_type = %s AND remote_id = ANY(%s)
+        FOR UPDATE SKIP LOCKED)
+    RETURNING connection_id, object_type, property, value, remote_id, seen_at
+)
+INSERT INTO syncline_identityindex (connection_id, object_type, property, value, remote_id, seen_at)
+SELECT g.connection_id, g.object_type, g.property, g.value, t.survivor, g.seen_at
+FROM gone g JOIN unnest(%s::text[], %s::text[]) AS t (vanished, survivor) ON t.vanished = g.remote_id AND t.survivor <> ''
+WHERE g.property <> '=key'
+ORDER BY g.property, g.value, t.survivor
+ON CONFLICT (connection_id, object_type, property, value, remote_id) DO NOTHING
 """
 
 
@@ -175,6 +192,7 @@ def record(scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset
         stored = _store(cursor, scope, fence, outcomes)
         kept = [o for o in outcomes if o.local_key in stored]
         _group(cursor, fence.run_id, kept)
+        _unindex(cursor, scope, kept)
         _identify(cursor, scope, kept)
         total = Counter(o.counter for o in kept if o.counter)
         total["waiting"] = sum(o.waiting for o in kept)
@@ -278,6 +296,15 @@ def _identify(cursor: CursorWrapper, scope: Scope, outcomes: Iterable[Outcome]) 
         cursor.execute(
             _IDENTITIES, [scope.connection_id, scope.object_type, *(list(column) for column in zip(*rows, strict=True))]
         )
+
+
+def _unindex(cursor: CursorWrapper, scope: Scope, outcomes: Iterable[Outcome]) -> None:
+    """The index forgets what is not there any more, else it would be found again and again."""
+    survivors = {o.vanished: o.survivor for o in outcomes if o.vanished}
+    survivors |= {o.remote_id: "" for o in outcomes if o.remote_id and o.op in REMOVING and o.status is Status.UPDATED}
+    if survivors:
+        ids = list(survivors)
+        cursor.execute(_UNINDEX, [scope.connection_id, scope.object_type, ids, ids, list(survivors.values())])
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,8 @@ from syncline.syncs.engine.compile import Mapped
 
 from . import lookup
 from .classify import classify, needs_match
+from .identities import WIDEST
 from .matching import CREATE, Match
-from .prepare import WIDEST
 from .reader import Row
 from .work import Deferred, Policy, References, Verdict
 

@@ -11,8 +11,8 @@ from django.db import connection
 from syncline.contract import MatchRule
 from syncline.ledger.records import Scope
 
+from .identities import OWN_KEY, index_name
 from .matching import Hit, Match, StepFinding, decide
-from .prepare import OWN_KEY
 
 # LIMIT in the sub-select: a value shared by thousands needs no complete list
 _FINDINGS = """
@@ -132,7 +132,7 @@ def _findings(scope: Scope, run_id: int, rule: MatchRule, keys: list[str]) -> di
                 scope.connection_id,
                 scope.object_type,
                 list(range(len(rule.steps))),
-                [s.property for s in rule.steps],
+                [index_name(s) for s in rule.steps],
                 run_id,
                 keys,
             ],

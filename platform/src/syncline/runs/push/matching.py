@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 
 from syncline.contract import MatchRule
 
+from .identities import index_name
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A remote record that shares a match value with a local one.
 
     `owner`: local key of the record that is already linked to it, "" for none. `own_key`: value of our unique property
-    there. `values`: its normalised identifiers by step property.
+    there. `values`: its normalised identifiers by the index name of the step.
     `orphan`: the local key it is linked to, of a record of ours that is no longer there.
     """
 
@@ -124,7 +126,7 @@ def _contradiction(rule: MatchRule, number: int, mine: Mapping[int, StepFinding]
         if ours is None:
             continue
         for hit in hits:
-            theirs = hit.values.get(step.property, frozenset())
+            theirs = hit.values.get(index_name(step), frozenset())
             if theirs and ours.value not in theirs:
                 same, other = rule.steps[number].property, step.property
                 return Match(

@@ -11,8 +11,8 @@ from syncline.ledger.records import Outcome, Problem
 from syncline.syncs.engine.canonical import digest
 from syncline.syncs.engine.diff import plan_write
 
-from .prepare import OWN_KEY
-from .work import Deferred, Policy, Work, associations, final_state, held_after, waiting_problem
+from .identities import OWN_KEY, index_name
+from .work import Deferred, Policy, Work, associations, final_state, held_after, held_problem, waiting_problem
 
 State = Link.State
 UNKNOWN_RETRY = 5.0
@@ -60,7 +60,15 @@ def not_sent(work: Work) -> Outcome:
     if work.again or (work.delivered is None and work.op is Op.UPDATE and not work.adopting):
         doubt = _base(work, State.UNCERTAIN, uncertain_op=work.op.value)
         return replace(doubt, refused_digest=link.refused_digest if link else "")
+    if work.op is Op.ASSOCIATE:
+        return _base(work, State.PENDING)
     return replace(_base(work, State.PENDING), remote_id=link.remote_id if link else None)
+
+
+def postponed(work: Work) -> Answer:
+    """Refused because the account's definitions changed: it is read, mapped and sent again by the new ones."""
+    refused = replace(not_sent(work), op=work.op, status=Status.REJECTED, sent=_sent(work))
+    return Answer(refused, deferred=Deferred(work.key, 0.0))
 
 
 def _base(work: Work, state: Link.State, *, uncertain_op: str = "") -> Outcome:
@@ -83,8 +91,8 @@ def _delivered(policy: Policy, work: Work, result: PushResult) -> Answer:
         _base(work, final_state(work.references)),
         remote_id=remote_id,
         delivered=work.write.settled,
-        source_hash=work.row.hash,
-        problem=waiting_problem(work.references),
+        source_hash=None if work.mapped.held else work.row.hash,
+        problem=waiting_problem(work.references) or held_problem(work.mapped),
         waiting=final_state(work.references) == State.WAITING,
         op=work.op,
         status=result.status,
@@ -93,7 +101,7 @@ def _delivered(policy: Policy, work: Work, result: PushResult) -> Answer:
     )
     if work.op is Op.ASSOCIATE:
         return Answer(replace(stored, associations=held_after(work.references, work.have)))
-    if work.remote_id is None or work.adopting:
+    if work.remote_id is None or work.adopting or _identifies(policy, work):
         stored = replace(stored, identities=_identities(policy, work))
     if not associations(work.references, work.have):
         return Answer(stored)
@@ -128,8 +136,13 @@ def _counter(work: Work, result: PushResult) -> str:
     return {Status.CREATED: "created", Status.UPDATED: "updated", Status.UNCHANGED: "unchanged"}[result.status]
 
 
+def _identifies(policy: Policy, work: Work) -> bool:
+    """Whether a value was written by which the record is found."""
+    return any(step.property in work.write.properties for step in policy.rule.steps)
+
+
 def _identities(policy: Policy, work: Work) -> tuple[tuple[str, str], ...]:
-    found = [(policy.rule.steps[n].property, value) for n, value in policy.mapping.match_values(work.row.values)]
+    found = [(index_name(policy.rule.steps[n]), value) for n, value in policy.mapping.match_values(work.row.values)]
     if policy.object_type.unique_key and work.keyed:
         found.append((OWN_KEY, policy.unique_value(work.key)))
     return tuple(dict.fromkeys(found))
@@ -157,6 +170,8 @@ def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answe
         return _GONE["leave" if policy.mode == "update" else policy.gone_policy](policy, work)
     remote_id, owner = survivor
     attempt = replace(_base(work, State.PENDING), op=work.op, status=Status.REJECTED, sent=_sent(work))
+    if remote_id != work.remote_id:
+        attempt = replace(attempt, vanished=work.remote_id or "", survivor=remote_id)
     if owner and remote_id != work.remote_id:
         reason = f"Remote record {work.remote_id} was merged into {remote_id}, which is linked to our record {owner}."
         problem = Problem("merged", reason + " Merge or correct our two records.", group="merged")
@@ -180,7 +195,7 @@ def _vanished(work: Work) -> Answer:
         reason = f"There is no remote record {work.remote_id}. Link another one, or unlink it to have it matched."
         return Answer(_after_loss(work, State.AMBIGUOUS, Problem("not_there", reason, group="not_there"), "ambiguous"))
     attempt = replace(_base(work, State.PENDING), remote_id=None, op=work.op, status=Status.REJECTED, sent=_sent(work))
-    return Answer(attempt, deferred=Deferred(work.key, 0.0))
+    return Answer(replace(attempt, vanished=work.remote_id or ""), deferred=Deferred(work.key, 0.0))
 
 
 def _leave(_policy: Policy, work: Work) -> Answer:
@@ -203,6 +218,7 @@ def _recreate(_policy: Policy, work: Work) -> Answer:
         op=work.op,
         status=Status.REJECTED,
         sent=_sent(work),
+        vanished=work.remote_id or "",
     )
     return Answer(cleared, deferred=Deferred(work.key, 0.0))
 
@@ -219,6 +235,7 @@ def _after_loss(work: Work, state: Link.State, problem: Problem, counter: str) -
         status=Status.REJECTED,
         sent=_sent(work),
         counter=counter,
+        vanished=work.remote_id or "",
     )
 
 

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from syncline import background
 from syncline.ledger import writer
-from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.models import Link
 from syncline.runs import claims, crash
-from syncline.runs.close import SUSPENDED
 from syncline.runs.job import Job
-from syncline.runs.models import RunPart
-from syncline.runs.queue import QUEUE
-from syncline.syncs.engine import CompiledMapping
+from syncline.runs.models import Run, RunPart
+from syncline.runs.queue import QUEUE, add_keys
 
 from . import prepare as preparation
 from . import reader
-from .pipeline import Pipeline
+from .definitions import note_suspended
+from .pipeline import QUIET, Pipeline
 from .reader import Chunk
+from .sweep import Swept, sweep
+
+#: Kinds of runs that look at everything, and therefore begin with a part that finds out who is who.
+SWEEPING = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.PLAN)
 
 
 def prepare(job: Job) -> None:
-    ErrorGroup.objects.bulk_create(_suspended(job.run.pk, job.mapping), ignore_conflicts=True)
-    preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0))
+    note_suspended(job.run.pk, job.mapping)
+    swept = sweep(job.source)
+    if swept is None or swept.unlinked:
+        preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0))
+    crash.point("prepare.done")
     with transaction.atomic():
+        _release(job, swept)
         if not claims.finish(job.claim.fence):
             raise writer.FenceLost
-        RunPart.objects.filter(run=job.run, state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
+    background.ring(QUEUE)
+
+
+def _release(job: Job, swept: Swept | None) -> None:
+    """Lets others begin: with the whole range or, after a sweep, with just the records that need work."""
+    waiting = RunPart.objects.filter(run=job.run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED)
+    if swept is None:
+        waiting.update(state=RunPart.State.QUEUED)
+        return
+    waiting.update(state=RunPart.State.DONE)
+    add_keys(job.run, swept.busy, job.part.priority)
+    Run.objects.filter(pk=job.run.pk).update(expected=swept.read + len(swept.busy))
+    counts = Counter({"read": swept.read})
+    for state, number in swept.quiet.items():
+        if state in QUIET:
+            counts[QUIET[state]] += number
+    with connection.cursor() as cursor:
+        writer.advance(cursor, job.claim.fence, counts)
 
 
 def push_range(job: Job) -> None:
@@ -61,13 +86,13 @@ def listed(job: Job) -> Iterator[Chunk]:
             raise writer.FenceLost
         part.keys, part.cursor = left[:size], ""
         background.ring(QUEUE)
-    if _any_unlinked(job):
-        preparation.restage(job.identifying(), job.part.keys)
-        preparation.refresh_index(job.identifying(), lambda: job.lease.gate(0.0))
+    if not _looked_up(job) and _any_unlinked(job):
+        preparation.look_up(job.identifying(), job.part.keys, lambda: job.lease.gate(0.0))
     return reader.chosen(job.source, job.part.keys, skip=int(job.part.cursor or 0))
 
 
 def _push(job: Job, chunks: Iterable[Chunk]) -> None:
+    note_suspended(job.run.pk, job.mapping)
     date_doubts(job)
     carry_out(job, job.pipeline(), chunks)
 
@@ -94,6 +119,11 @@ def _others_at_it(job: Job) -> bool:
     return others.filter(**same, run__sync__dataset=job.scope.dataset).exists()
 
 
+def _looked_up(job: Job) -> bool:
+    """The run's own first list: who is who was found out for all of it just before."""
+    return job.part.round == 0 and job.part.priority < RunPart.Priority.CHANGE and job.run.kind in SWEEPING
+
+
 def _any_unlinked(job: Job) -> bool:
     scope = job.scope
     linked = Link.objects.filter(
@@ -104,13 +134,3 @@ def _any_unlinked(job: Job) -> bool:
         remote_id__isnull=False,
     ).exclude(state=Link.State.GONE)
     return linked.count() < len(set(job.part.keys))
-
-
-def _suspended(run_id: int, mapping: CompiledMapping) -> list[ErrorGroup]:
-    """Rules that the account has no property for any more: no record's fault, but the run is not a full success."""
-    return [
-        ErrorGroup(
-            run_id=run_id, cause=f"suspended {number}", state=Link.State.PENDING, code=SUSPENDED, message=str(problem), samples=[]
-        )
-        for number, problem in enumerate(mapping.suspended)
-    ]
