@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,6 +16,7 @@ from syncline.registry import dataset
 
 from .models import Run, RunPart
 from .outcome import next_step
+from .plan.verdict import left_over, planned
 from .queue import QUEUE
 
 SUSPENDED = "suspended"
@@ -52,7 +54,8 @@ def close_run(run_id: int) -> Run | None:
         totals = run.parts.aggregate(**{name: Sum(name) for name in Run.NAMES})
         for name in Run.NAMES:
             setattr(run, name, totals[name] or 0)
-        _explain_quiet(run)
+        if run.kind not in (Run.Kind.PLAN, Run.Kind.APPLY):
+            _explain_quiet(run)
         run.state, run.reason = _verdict(run)
         run.finished_at = timezone.now()
         run.save()
@@ -79,7 +82,7 @@ def _last_part_queued(run: Run) -> bool:
 
 def _explain_quiet(run: Run) -> None:
     """Problems this run had no reason to look at again, of records that are still part of the sync."""
-    if (rows := _rows(run)) is None:
+    if not _troubled(run, QUIET_STATES | OPEN_STATES) or (rows := _rows(run)) is None:
         return
     query, params = rows.query.sql_with_params()
     sync = run.sync
@@ -88,6 +91,15 @@ def _explain_quiet(run: Run) -> None:
         cursor.execute(_QUIET_GROUPS.format(query=query, open=_IS_OPEN), [*scope, *params])
 
 
+def _troubled(run: Run, states: Collection[str]) -> bool:
+    """Whether there is any link in these states: asking which of them are part of the sync means going through its dataset."""
+    sync = run.sync
+    links = Link.objects.filter(connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset)
+    return links.filter(state__in=states).exists()
+
+
+QUIET_STATES = frozenset({Link.State.REJECTED, Link.State.AMBIGUOUS, Link.State.GONE, Link.State.MERGED})
+OPEN_STATES = frozenset({Link.State.UNCERTAIN, Link.State.PENDING})
 _IS_OPEN = "state IN ('uncertain', 'pending')"
 
 
@@ -106,6 +118,8 @@ def _verdict(run: Run) -> tuple[str, str]:
         return Run.State.FAILED, _given_up(run, dead)
     if run.parts.filter(state=RunPart.State.CANCELLED).exists():
         return Run.State.CANCELLED, "Cancelled by a person."
+    if run.kind == Run.Kind.PLAN:
+        return _planned(run)
     uncertain, pending = _open(run, Link.State.UNCERTAIN), _open(run, Link.State.PENDING)
     troubles = [
         (max(run.rejected, _refusals(run)), "rejected"),
@@ -115,10 +129,18 @@ def _verdict(run: Run) -> tuple[str, str]:
         (uncertain, "with unknown outcome"),
         (pending, "not delivered yet"),
         (_put_off(run), "put off until the next run"),
-        (ErrorGroup.objects.filter(run_id=run.pk, code=SUSPENDED).count(), "rules suspended"),
+        *left_over(run),
     ]
-    said = [f"{number} {what}" for number, what in troubles if number]
+    said = [*(f"{number} {what}" for number, what in troubles if number), *_suspended(run)]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")
+
+
+def _planned(run: Run) -> tuple[str, str]:
+    """What would need a person is what a plan is for; only what it could not find out is a problem of its own."""
+    put_off = _put_off(run)
+    missing = [*([f"{put_off} could not be planned: they changed meanwhile"] if put_off else []), *_suspended(run)]
+    sentence = f"{planned(run)} {', '.join(missing)}." if missing else planned(run)
+    return Run.State.PROBLEMS if missing else Run.State.SUCCEEDED, sentence
 
 
 def _given_up(run: Run, first: RunPart) -> str:
@@ -129,6 +151,13 @@ def _given_up(run: Run, first: RunPart) -> str:
     parts = run.parts.filter(state=RunPart.State.DEAD)
     number = parts.count()
     return f"{number} of {number + done} parts were given up, the others carried out. {first.last_error}"
+
+
+def _suspended(run: Run) -> list[str]:
+    """Fields that were not written, in all records or in some, because the account changed."""
+    groups = ErrorGroup.objects.filter(run_id=run.pk, code=SUSPENDED)
+    fields = sorted(groups.order_by().values_list("property", flat=True).distinct())
+    return [f"{len(fields)} field{'s' if len(fields) > 1 else ''} suspended: {', '.join(fields)}"] if fields else []
 
 
 def _put_off(run: Run) -> int:
@@ -144,7 +173,7 @@ def _refusals(run: Run) -> int:
 
 def _open(run: Run, state: Link.State) -> int:
     """Links in this state whose records are still part of the sync."""
-    if (rows := _rows(run)) is None:
+    if not _troubled(run, {state}) or (rows := _rows(run)) is None:
         return 0
     query, params = rows.query.sql_with_params()
     sync = run.sync

@@ -20,6 +20,7 @@ from .close import close_run
 from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
+from .plan import plan
 from .push import steps
 
 EXPRESS_SECONDS = 0.25
@@ -33,6 +34,11 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
     RunPart.Kind.KEYS: steps.push_keys,
 }
 
+#: Runs of these kinds do something else with some of their parts.
+OF_RUNS: Mapping[str, Mapping[str, Callable[[Job], None]]] = {
+    Run.Kind.PLAN: {RunPart.Kind.RANGE: plan.plan_range, RunPart.Kind.KEYS: plan.plan_keys},
+}
+
 
 def execute(claim: Claim, deadline: float = float("inf")) -> None:
     """Ends with the part done, queued again or dead; never raises for what the part ran into."""
@@ -41,12 +47,16 @@ def execute(claim: Claim, deadline: float = float("inf")) -> None:
         with Lease(claim.fence) as lease:
             job = Job(claim, lease, deadline)
             try:
-                HANDLERS[claim.part.kind](job)
+                _handler(claim.part)(job)
             finally:
                 job.count_calls()
     except Exception as error:  # noqa: BLE001 - every error has its consequence in the table
         _suffer(claim, error)
     close_run(claim.part.run_id)
+
+
+def _handler(part: RunPart) -> Callable[[Job], None]:
+    return OF_RUNS.get(part.run.kind, {}).get(part.kind) or HANDLERS[part.kind]
 
 
 def _suffer(claim: Claim, error: Exception) -> None:
