@@ -17,9 +17,8 @@ from syncline.syncs.models import Sync
 
 from .close import close_run
 from .models import Run, RunPart
-from .queue import QUEUE
+from .queue import QUEUE, add_keys
 
-KEYS_PER_PART = 2000
 JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS)
 
 
@@ -42,6 +41,7 @@ def push_keys(
     keys: Sequence[str],
     *,
     priority: int = RunPart.Priority.INTERACTIVE,
+    kind: str = Run.Kind.KEYS,
     trigger: str = "manual",
     user: User | None = None,
 ) -> Run:
@@ -56,17 +56,12 @@ def push_keys(
         if run is not None and run.kind not in JOINABLE:
             raise AlreadyRunning(f"A run of kind “{run.get_kind_display()}” is active; try again when it has ended.")
         if run is not None:
-            _add_keys(run, keys, priority)
+            add_keys(run, keys, priority)
             background.ring(QUEUE)
             return run
-    with created(sync, kind=Run.Kind.KEYS, trigger=trigger, requested_by=user) as run:
-        _add_keys(run, keys, priority)
+    with created(sync, kind=kind, trigger=trigger, requested_by=user) as run:
+        add_keys(run, keys, priority)
     return run
-
-
-def _add_keys(run: Run, keys: Sequence[str], priority: int) -> None:
-    parts = [list(keys[start : start + KEYS_PER_PART]) for start in range(0, len(keys), KEYS_PER_PART)]
-    RunPart.objects.bulk_create([RunPart(run=run, kind=RunPart.Kind.KEYS, keys=some, priority=priority) for some in parts])
 
 
 @contextmanager

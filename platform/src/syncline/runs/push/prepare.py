@@ -14,7 +14,6 @@ from django.db import connection, transaction
 
 from syncline.contract import MatchRule, ObjectType, Session
 from syncline.registry.facade import Connector
-from syncline.runs import crash
 from syncline.syncs.engine.compile import CompiledMapping
 
 from . import index
@@ -50,7 +49,6 @@ def prepare(work: Identifying, alive: Callable[[], None]) -> int:
     if new:
         index.refresh(work.account, alive)
         _analyse()
-    crash.point("prepare.done")
     return new
 
 
