@@ -24,6 +24,7 @@ from .models import Run, RunPart
 from .plan.looking import read_only
 from .push import reader
 from .push.deciding import Deciding
+from .push.definitions import Definitions, freshen
 from .push.pipeline import Carrier, Pipeline
 from .push.prepare import Identifying
 from .push.reader import Row
@@ -42,9 +43,12 @@ class Job:
         sync = self.sync = self.run.sync
         found = connector(sync.connection.connector)
         self.connector = read_only(found) if self.run.kind == Run.Kind.PLAN else found
+        self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
+        if self.part.kind == RunPart.Kind.PREPARE or self.run.kind == Run.Kind.CHANGES:
+            freshen(self.run.version, self.session)
         self.object_type = catalog.object_type(sync.connection, sync.object_type)
         self.mapping = compiled(self.run.version)
-        self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
+        self.definitions = Definitions(self.run.version, self.mapping, self.object_type, self.session)
         self.scope = Scope(sync.connection_id, sync.object_type, sync.dataset)
         self.force = self.run.kind == Run.Kind.RETRY
         self.source = reader.Source(
@@ -84,7 +88,7 @@ class Job:
         """That of a push: what it decides is sent and goes to the ledger."""
         policy, scope, fence = self.policy(), self.scope, self.claim.fence
         decide = Deciding(policy, scope, self.run.pk, self.source.dataset, partial(writer.release, scope, fence))
-        sender = Sender(self.connector, self.session, policy, scope, fence)
+        sender = Sender(self.connector, self.session, policy, scope, fence, self.definitions)
         return self.pipeline_of(policy, sender, decide, partial(writer.record, scope, fence))
 
     def pipeline_of(
@@ -114,8 +118,8 @@ class Job:
         return urgent and self.run.kind in (Run.Kind.FULL, Run.Kind.RETRY)
 
     def interrupted(self) -> bool:
-        """Time is up, or the run was paused: the part is given back where it stands."""
-        return time.monotonic() > self.deadline or self.lease.paused
+        """Time is up, the run was paused, or the account changed: the part is given back where it stands."""
+        return time.monotonic() > self.deadline or self.lease.paused or self.definitions.moved
 
     def put_off(self, deferred: Sequence[Deferred]) -> None:
         """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""

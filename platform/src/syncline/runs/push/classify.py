@@ -13,7 +13,7 @@ from syncline.syncs.engine.diff import plan_write
 
 from .matching import CREATE, Match
 from .reader import LinkState, Row
-from .work import Deferred, Policy, References, Verdict, Work, associations, final_state, waiting_problem
+from .work import Deferred, Policy, References, Verdict, Work, associations, final_state, held_problem, waiting_problem
 
 State = Link.State
 UNTRACEABLE = (
@@ -112,8 +112,9 @@ def _nothing_to_write(work: Work, link: LinkState) -> Verdict:
     if associations(work.references, link.associations):
         # a record that this run stored before it was interrupted has been counted already
         return replace(work, op=Op.ASSOCIATE, counter="" if link.seen else "updated")
-    settled = note(work.row, final_state(work.references), "unchanged", waiting_problem(work.references))
-    return replace(settled, delivered=work.write.settled)
+    problem = waiting_problem(work.references) or held_problem(work.mapped)
+    settled = note(work.row, final_state(work.references), "unchanged", problem)
+    return replace(settled, delivered=work.write.settled, source_hash=None if work.mapped.held else settled.source_hash)
 
 
 def refused_before(policy: Policy, row: Row, now: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import IntegrityError
@@ -34,8 +34,9 @@ from syncline.registry.facade import Connector
 from syncline.runs import crash
 from syncline.syncs.engine.diff import plan_write
 
+from .definitions import Definitions
 from .lookup import owners
-from .results import outcome
+from .results import outcome, postponed
 from .work import Deferred, Policy, Sent, Work, associations
 
 RESENDABLE = frozenset({Op.UPDATE, Op.UPSERT, Op.ASSOCIATE})
@@ -52,9 +53,12 @@ class Sender:
     policy: Policy
     scope: Scope
     fence: Fence
+    definitions: Definitions | None = None
 
     def send(self, batch: Sequence[Work]) -> Sent:
         """Whatever happens to the batch, the ledger says so before this returns or raises."""
+        if self._outdated():
+            return Sent(deferred=[Deferred(w.key, 0.0) for w in batch])
         sent = Sent()
         ready = self._completed(batch, sent)
         marked = self._mark(ready, sent)
@@ -162,8 +166,13 @@ class Sender:
 
     def _push(self, batch: Sequence[Work], results: dict[str, PushResult]) -> None:
         """A verdict for each record: a batch refused as a whole is split until each has its own."""
+        if self._outdated():
+            results.update({w.key: PushResult(w.key, Status.NOT_SENT) for w in batch})
+            return
         try:
-            results.update(self._answered(batch, self._call(batch)))
+            answered = self._answered(batch, self._call(batch))
+            results.update(answered)
+            self._explain(answered.values())
         except RecordRejected as error:
             self._without_rejected(batch, error, results)
         except Permanent as error:
@@ -178,9 +187,19 @@ class Sender:
         guilty = [w for w in batch if w.key == error.key]
         if not guilty:
             raise ConnectorFault(f"{self.connector.key}.push refused a record that was not in the batch.") from error
-        results.update({w.key: _rejected(w, str(error), error.code, error.property) for w in guilty})
+        refused = {w.key: _rejected(w, str(error), error.code, error.property) for w in guilty}
+        results.update(refused)
+        self._explain(refused.values())
         if rest := [w for w in batch if w.key != error.key]:
             self._push(rest, results)
+
+    def _outdated(self) -> bool:
+        """The account's definitions changed: what was mapped by the old ones is read and mapped again."""
+        return self.definitions is not None and self.definitions.moved
+
+    def _explain(self, results: Iterable[PushResult]) -> None:
+        if self.definitions is not None:
+            self.definitions.explain(results)
 
     def _call(self, batch: Sequence[Work]) -> Sequence[PushResult]:
         changes = [self._change(w) for w in batch]
@@ -219,7 +238,10 @@ class Sender:
         for work in batch:
             result = results[work.key]
             there = result.error.existing_id if result.error else None
-            verdict = outcome(self.policy, work, result, survivors.get(work.key), owner.get(there or "", ""))
+            if self.definitions is not None and self.definitions.postpones(result):
+                verdict = postponed(work)
+            else:
+                verdict = outcome(self.policy, work, result, survivors.get(work.key), owner.get(there or "", ""))
             outcomes.append(verdict.outcome)
             sent.follow_ups += [verdict.follow_up] if verdict.follow_up else []
             sent.deferred += [verdict.deferred] if verdict.deferred else []

@@ -130,5 +130,14 @@ def waiting_problem(references: References) -> Problem | None:
     )
 
 
+def held_problem(mapped: Mapped) -> Problem | None:
+    """The record is delivered but for this. It is looked at in every run, so that each says so."""
+    if not mapped.held:
+        return None
+    first, more = mapped.held[0], len(mapped.held) - 1
+    said = f"{first.message} ({more} more in this record)" if more else first.message
+    return Problem("suspended", said, property=first.target, group=first.target)
+
+
 def final_state(references: References) -> Link.State:
     return Link.State.WAITING if waiting_problem(references) else Link.State.DELIVERED
