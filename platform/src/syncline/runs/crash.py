@@ -23,6 +23,10 @@ POINTS: Final = (
     "finish.before",
     "finish.after",
 )
+"""Of a push."""
+
+CHANGE_POINTS: Final = ("changes.taken", "changes.after", "removal.before", "removal.after")
+"""On the way from the outbox to a run, and around removals."""
 _seen: Counter[str] = Counter()
 _lock = threading.Lock()
 

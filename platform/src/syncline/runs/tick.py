@@ -13,7 +13,7 @@ from syncline import background
 from syncline.contract import SynclineError
 from syncline.syncs.models import Sync
 
-from . import claims
+from . import changes, claims
 from .close import close_run
 from .execute import work
 from .models import Run, RunPart
@@ -40,6 +40,7 @@ def _answer(_seconds: float) -> bool:
 
 def tick() -> None:
     start_due()
+    changes.tick()
     for run_id in claims.bury():
         close_run(run_id)
     for run_id in _ended():
