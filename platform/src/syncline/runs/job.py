@@ -10,11 +10,13 @@ from django.conf import settings
 from django.db import connection
 
 from syncline.catalog import service as catalog
+from syncline.connections.budget import Lane
 from syncline.connections.sessions import open_session
 from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.records import Outcome, Scope
 from syncline.registry import connector, dataset
+from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.publish import compiled
 
 from . import claims
@@ -32,6 +34,12 @@ from .push.sender import Sender
 from .push.work import Deferred, Policy, Verdict
 
 MAX_ROUNDS = 5
+LANES: dict[int, Lane] = {
+    RunPart.Priority.SCHEDULED: Lane.SCHEDULED,
+    RunPart.Priority.CHANGE: Lane.CHANGE,
+    RunPart.Priority.INTERACTIVE: Lane.INTERACTIVE,
+}
+"""How urgently the account is called, by the part's priority; what is not here is a backfill."""
 
 
 class Job:
@@ -43,7 +51,9 @@ class Job:
         sync = self.sync = self.run.sync
         found = connector(sync.connection.connector)
         self.connector = read_only(found) if self.run.kind == Run.Kind.PLAN else found
-        self.session = open_session(sync.connection, gate=lease.gate, timeout=claims.call_timeout())
+        self.session = open_session(
+            sync.connection, gate=lease.gate, lane=LANES.get(self.part.priority, Lane.BACKFILL), timeout=claims.call_timeout()
+        )
         if self.part.kind == RunPart.Kind.PREPARE or self.run.kind == Run.Kind.CHANGES:
             freshen(self.run.version, self.session)
         self.object_type = catalog.object_type(sync.connection, sync.object_type)
@@ -57,7 +67,7 @@ class Job:
             scope=self.scope,
             segment=self.mapping.content.segment,
             owner=sync.connection.owner,
-            seed=_signed(self.mapping.digest),
+            seed=seed_of(self.mapping),
             run_id=self.run.pk,
             force=self.force,
         )
@@ -143,6 +153,6 @@ def _given_up(part: RunPart, keys: Sequence[str]) -> ErrorGroup:
     )
 
 
-def _signed(digest: str) -> int:
+def seed_of(mapping: CompiledMapping) -> int:
     """A mapping's digest as the seed of PostgreSQL's 64-bit hash."""
-    return int.from_bytes(bytes.fromhex(digest)[:8], "big", signed=True)
+    return int.from_bytes(bytes.fromhex(mapping.digest)[:8], "big", signed=True)
