@@ -21,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parent
 os.environ.setdefault("SYNCLINE_STATE", str(ROOT / ".syncline"))
+os.environ.setdefault("SYNCLINE_BUDGETS", "off")  # sandboxes answer as fast as they can; tests about budgets switch them on
 os.environ.setdefault("SYNCLINE_TEST_ID", str(os.getpid()))  # xdist workers inherit it: one name per session
 
 # For platform/tests pytest would put a module made of our folder in the place of the standard library's `platform`, unless
@@ -45,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from syncline.localdb import TEST_PREFIX, LocalDatabase
 
     connections["default"].settings_dict["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
+    settings.SYNCLINE_BUDGETS = False  # read before this file
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing
     if not hasattr(config, "workerinput") and "DATABASE_URL" not in os.environ:
         _held.enter_context(LocalDatabase(settings.STATE_DIR).used())

@@ -30,6 +30,8 @@ SYNCLINE_PUBLIC_URL = os.environ.get("SYNCLINE_PUBLIC_URL", "http://127.0.0.1:80
 SYNCLINE_DRAIN_SECONDS = 60
 # Batches of one part of a run that are on their way at once.
 SYNCLINE_PUSH_THREADS = int(os.environ.get("SYNCLINE_PUSH_THREADS", "4"))
+# Whether calls keep to the limits that connectors declare; "off" suits a sandbox that has none.
+SYNCLINE_BUDGETS = os.environ.get("SYNCLINE_BUDGETS", "on") != "off"
 # How long a part of a run stays claimed without a sign of life; calls time out after two thirds of it.
 SYNCLINE_LEASE_SECONDS = float(os.environ.get("SYNCLINE_LEASE_SECONDS", "30"))
 

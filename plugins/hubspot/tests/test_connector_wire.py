@@ -14,6 +14,7 @@ from syncline.contract import (
     DatasetInfo,
     Kind,
     ObjectType,
+    Pause,
     Property,
     Response,
     Value,
@@ -120,12 +121,23 @@ def answered(status: int, body: Any, **headers: str) -> Response:
     ],
 )
 def test_waits_as_long_as_hubspot_wants(response: Response, seconds: float) -> None:
-    assert Waits()(response) == seconds
+    assert Waits()(response).seconds == seconds
+
+
+def test_only_the_days_allowance_is_another_limit_than_the_one_the_call_named() -> None:
+    assert Waits()(answered(429, {"policyName": "DAILY"})) == Pause(3600.0, "daily")
+    assert Waits()(answered(429, {"policyName": "TEN_SECONDLY_ROLLING"})).limit == ""
+
+
+def test_every_limit_that_calls_name_or_pauses_mean_is_declared() -> None:
+    declared = {limit.name: limit for limit in HubSpot().describe().limits}
+    assert declared["daily"].every_call
+    assert next(name for name, limit in declared.items() if not limit.every_call) == "general"
 
 
 def test_the_ten_second_allowance_is_waited_for_longer_and_longer() -> None:
     waits, refused = Waits(), answered(429, {"policyName": "TEN_SECONDLY_ROLLING"})
-    assert [waits(refused) for _ in range(4)] == [2.0, 4.0, 8.0, 10.0]
+    assert [waits(refused).seconds for _ in range(4)] == [2.0, 4.0, 8.0, 10.0]
 
 
 def invalid(name: str, code: str, message: str) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from syncline.contract import Account, Auth, AuthError, ConfigError, Permanent, SynclineError
+from syncline.contract import Account, Auth, AuthError, Budget, ConfigError, Permanent, SynclineError
 from syncline.registry import connectors
 
 from . import effective, schema
+from .budget import Lane
 from .keyring import KeyRingError
 from .models import Connection, ConnectionState, ConnectorState
 from .redaction import redact, secret_values
 from .secrets import SecretDict
-from .sessions import Prepared, given_auth, note_config, prepare, session_with, stored_auth, token_endpoint
+from .sessions import Prepared, budget_of, given_auth, note_config, prepare, session_with, stored_auth, token_endpoint
 from .token_endpoint import Tokens
 from .tokens import log, mark, stored
 
@@ -31,12 +32,12 @@ def prove(connection: Connection, method: str = "", credentials: Mapping[str, An
     """
     ready = prepare(connection, method)
     if credentials is None:
-        return _prove(ready, stored_auth(ready, insist=True))
-    return _prove(ready, given_auth(ready.method, credentials))
+        return _prove(ready, stored_auth(ready, insist=True), budget_of(ready, Lane.INTERACTIVE))
+    return _prove(ready, given_auth(ready.method, credentials), budget_of(ready, Lane.INTERACTIVE, credentials))
 
 
-def _prove(ready: Prepared, auth: Auth) -> Account:
-    session = session_with(ready, auth, patience=CHECK_PATIENCE)
+def _prove(ready: Prepared, auth: Auth, budget: Budget | None) -> Account:
+    session = session_with(ready, auth, patience=CHECK_PATIENCE, budget=budget)
     account = ready.connector.call.check(session=session)
     before = ready.connection
     if before.account_id and before.account_id != account.id:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.views.decorators.debug import sensitive_variables
 
 from syncline.contract import Auth, AuthError, AuthMethod, Budget, ConfigError, HeaderAuth, Http, Session, UnsupportedFeature
 from syncline.contract.http import CONNECT_TIMEOUT, READ_TIMEOUT
 from syncline.registry import Connector
 
-from . import access, effective, schema
+from . import access, budget_scope, effective, schema
+from .budget import Lane, PostgresBudget
 from .effective import ConnectorMissing
 from .keyring import KeyRingError
 from .models import Connection, ConnectionState, Installation
@@ -39,22 +41,34 @@ def open_session(
     gate: Callable[[float], None] | None = None,
     patience: float = 60.0,
     pool_size: int = 16,
+    lane: Lane = Lane.INTERACTIVE,
     budget: Budget | None = None,
     timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
 ) -> Session:
     """A session for a run or a page. Asks nobody; the first request does.
 
     ConfigError: connector missing, settings wrong, owner inactive. AuthError: not connected, or to be reconnected.
-    Both are noted in the connection's state. `gate`, `patience`, `pool_size`, `budget`, `timeout`: see Http.
+    Both are noted in the connection's state. `lane`: how urgent its calls are; for whom a person waits, it is interactive.
+    `gate`, `patience`, `pool_size`, `timeout`: see Http. `budget`: another than the account's own.
     """
     if reason := access.parked_reason(connection):
         raise ConfigError(reason)
     ready = prepare(connection)
     if connection.state == ConnectionState.RECONNECT:
         raise AuthError(connection.state_reason)
+    budget = budget or budget_of(ready, lane)
     return session_with(
         ready, stored_auth(ready), gate=gate, patience=patience, pool_size=pool_size, budget=budget, timeout=timeout
     )
+
+
+def budget_of(ready: Prepared, lane: Lane, credentials: Mapping[str, Any] | None = None) -> Budget | None:
+    """What every process keeps to; None when the connector declares no limits, or SYNCLINE_BUDGETS is off."""
+    connection, info = ready.connection, ready.connector.info
+    if not info.limits or not connection.pk or not getattr(django_settings, "SYNCLINE_BUDGETS", True):
+        return None
+    scopes = budget_scope.scopes(connection, info, credentials)
+    return PostgresBudget(info.key, budget_scope.account_of(connection), info.limits, scopes, lane)
 
 
 def prepare(connection: Connection, method: str = "") -> Prepared:

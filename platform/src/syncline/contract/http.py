@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any, Protocol
@@ -30,16 +30,36 @@ MAX_BODY = 64 * 1024 * 1024
 
 
 class Budget(Protocol):
-    """The call allowance of the account, shared by every process. `limit` is the name of a Limit of the connector."""
+    """The call allowances of the account, shared by every process.
+
+    `limit` is the name of a Limit of the connector; "" stands for the first that does not count every call anyway. A call
+    counts against that one and against those that count every call.
+    """
 
     def acquire(self, limit: str) -> None:
-        """Waits shortly for room; raises RateLimited(after) when that would take long."""
+        """Returns when the call may leave; raises RateLimited(after), with nothing used up, when that would take long."""
 
     def pause(self, limit: str, seconds: float) -> None:
-        """Nobody calls for this long: the vendor said so."""
+        """Nobody makes a call that counts against this limit for so long: the vendor said so."""
 
     def observe(self, limit: str, headers: Mapping[str, str]) -> None:
-        """Learns from the headers of an answer."""
+        """Learns from the headers of an answer to a call that named this limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long to stay away after a refusal, and from which limit; "" is the one that the request named."""
+
+    seconds: float
+    limit: str = ""
+
+
+class Upload(Protocol):
+    """A body that is sent piece by piece, from the start each time it is iterated; `len` is its size in bytes."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 class Auth(Protocol):
@@ -136,17 +156,18 @@ class Http:
         url: str,
         *,
         json: Any = None,
-        data: Mapping[str, str] | bytes | None = None,
+        data: Mapping[str, str] | bytes | Upload | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         limit: str = "",
         repeatable: bool = False,
-        wait: Callable[[Response], float] | None = None,
+        wait: Callable[[Response], float | Pause] | None = None,
     ) -> Response:
         """Sends one request; gives any answer but 401, 423, 429, 477 and 5xx, which become errors.
 
-        `limit`: the Limit it counts against. `repeatable`: doing it twice is the same as once. `wait`: seconds to wait
-        after a refusal, as this vendor wants it (default: Retry-After, else growing pauses).
+        `limit`: the Limit it counts against, see Budget. `repeatable`: doing it twice is the same as once. `wait`: seconds to
+        wait after a refusal, as this vendor wants it (default: Retry-After, else growing pauses), or a Pause that also says
+        which limit was hit.
         """
         self._check_host(url)
         body = orjson.dumps(json) if json is not None else data
@@ -205,9 +226,10 @@ class Http:
         if response.status == 401:
             return AuthError(f"{what}: the account refused our credentials. Reconnect it.")
         if response.status in REFUSED_UNDONE:
-            after = call.wait(response) if call.wait else retry_after(response, attempt)
-            self._budget.pause(call.limit, after)
-            return RateLimited(f"{what}: no room for this call now; nothing was carried out.", after, call.limit)
+            hit = _pause(call.wait(response) if call.wait else retry_after(response, attempt))
+            limit = hit.limit or call.limit
+            self._budget.pause(limit, hit.seconds)
+            return RateLimited(f"{what}: no room for this call now; nothing was carried out.", hit.seconds, limit)
         if response.status >= 500:
             if call.repeatable:
                 return Retryable(f"{what}.", retry_after(response, attempt))
@@ -228,12 +250,16 @@ class Http:
 class _Call:
     method: str
     url: str
-    body: Mapping[str, str] | bytes | None
+    body: Mapping[str, str] | bytes | Upload | None
     params: Mapping[str, Any] | None
     headers: Mapping[str, str]
     limit: str
     repeatable: bool
-    wait: Callable[[Response], float] | None
+    wait: Callable[[Response], float | Pause] | None
+
+
+def _pause(told: float | Pause) -> Pause:
+    return told if isinstance(told, Pause) else Pause(told)
 
 
 def retry_after(response: Response, attempt: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-from syncline.contract import Response
+from syncline.contract import Pause, Response
 
 LOCKED = 2.0
 SECOND = 1.0
@@ -12,12 +12,18 @@ DAY_USED_UP = 3600.0
 
 
 class Waits:
-    """One per request: waits for the ten-second allowance grow, because it frees itself bit by bit."""
+    """One per request: waits for the ten-second allowance grow, because it frees itself bit by bit.
+
+    The day's allowance is named, because a call that counts against any limit may hit it.
+    """
 
     def __init__(self) -> None:
         self._refused = 0
 
-    def __call__(self, response: Response) -> float:
+    def __call__(self, response: Response) -> Pause:
+        return Pause(self._seconds(response), "daily" if _policy(response) == "DAILY" else "")
+
+    def _seconds(self, response: Response) -> float:
         asked = _asked(response)
         if asked is not None:
             return asked
@@ -25,10 +31,9 @@ class Waits:
             return LOCKED
         if response.status == 477:  # the account is being moved to another data centre
             return DAY_USED_UP
-        return self._too_many(response)
+        return self._too_many(_policy(response))
 
-    def _too_many(self, response: Response) -> float:
-        policy = _policy(response)
+    def _too_many(self, policy: str) -> float:
         if policy == "DAILY":
             return DAY_USED_UP
         if policy == "TEN_SECONDLY_ROLLING":
