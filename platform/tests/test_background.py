@@ -8,17 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.contrib import admin
-from django.db import transaction
-from django_q.models import OrmQ, Schedule
+from django.core.checks import run_checks
+from django.db import OperationalError, connections, transaction
+from django.test import override_settings
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule, Task
+from django_q.signing import SignedPackage
 from syncline import background
-from syncline.registry import checks
+from syncline.background import bell, canary, checks
+from syncline.runs import workers
+from syncline.runs.models import WorkerCanary
 
 
 @pytest.fixture
@@ -30,8 +38,8 @@ def drained(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         budgets.append(budget)
         return len(budgets) < 2  # the first time, work is left
 
-    monkeypatch.setattr(background, "_drains", {"probe": drain})
-    monkeypatch.setattr(background, "_clock", {"probe": 10.0})
+    monkeypatch.setattr(bell, "_drains", {"probe": drain})
+    monkeypatch.setattr(bell, "clock", {"probe": 10.0})
     return budgets
 
 
@@ -74,7 +82,7 @@ def test_the_bell_rings_again_while_work_is_left(drained: list[float], settings:
 
 @pytest.mark.django_db
 def test_a_worker_that_is_stopping_leaves_the_rest_to_others(drained: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "stopping", lambda: True)
+    monkeypatch.setattr(bell, "stopping", lambda: True)
 
     background.answer("probe")
 
@@ -96,7 +104,7 @@ def test_a_queue_has_one_drain(drained: list[float]) -> None:
 
 @pytest.mark.django_db
 def test_the_clock_adds_no_bells_to_a_long_line(drained: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "BACKLOG", 2)
+    monkeypatch.setattr(bell, "BACKLOG", 2)
     for _each in range(5):
         background.tick()
 
@@ -119,12 +127,181 @@ def test_nobody_can_add_a_schedule_in_the_admin() -> None:
     assert [model for model in admin.site._registry if model._meta.app_label == "django_q"] == []
 
 
+@pytest.mark.django_db
+def test_a_drain_that_fails_is_told_and_leaves_no_row(drained: list[float], monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    def fail(_budget: float) -> bool:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(bell, "_drains", {"probe": fail})
+
+    assert background.answer("probe") is False
+    assert "no luck" in caplog.text
+    assert doorbells() == []
+
+
+# -- how bells are handed out ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> str:
+    """This process belongs to a cluster; gives the key of its own bell."""
+    monkeypatch.setattr(canary, "_me", ("host:1:abc", 1))
+    return canary.key()
+
+
+def take() -> list[str]:
+    """What the pusher of this cluster gets next."""
+    from syncline.background.broker import Bell
+
+    return [SignedPackage.loads(payload)["args"][0] for _id, payload in Bell("syncline").dequeue()]
+
+
+@pytest.mark.django_db
+def test_a_bell_is_taken_once_and_for_good_and_the_clusters_own_first(cluster: str) -> None:
+    background.ring("probe")
+    background.ring("other")
+    bell.ring(canary.QUEUE, key=cluster)
+    bell.ring("elsewhere", key="canary:another:2")
+
+    assert [take(), take(), take(), take()] == [["canary"], ["probe"], ["other"], []]
+    assert OrmQ.objects.get().key == "canary:another:2"
+
+
+def take_elsewhere() -> list[str]:
+    """In a thread, over its own connection."""
+    try:
+        return take()
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_take_at_once_wait_for_nobody_and_get_different_bells(cluster: str) -> None:
+    background.ring("first")
+    background.ring("second")
+    with transaction.atomic():
+        mine = take()
+        with ThreadPoolExecutor(1) as other:
+            others = other.submit(take_elsewhere).result(timeout=20)
+
+    assert (mine, others) == (["first"], ["second"])
+
+
+@pytest.mark.django_db
+def test_without_a_database_the_pusher_waits_and_lives(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from syncline.background import broker
+
+    def away(_self: object) -> list[tuple[int, str]]:
+        raise OperationalError
+
+    monkeypatch.setattr(broker.Bell, "_take", away)
+    monkeypatch.setattr(broker, "PAUSE", 0)
+    monkeypatch.setattr(connections["default"], "close", lambda: None)  # the test's transaction lives on it
+
+    assert broker.Bell("syncline").dequeue() == []
+
+
+@pytest.mark.django_db
+def test_bells_of_canaries_do_not_silence_the_clock(drained: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bell, "BACKLOG", 0)
+    bell.ring(canary.QUEUE, key="canary:another:2")
+    background.tick()
+
+    assert ("syncline.background.answer", ("probe",)) in doorbells()
+
+
+# -- signs of life ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(cluster: str, db: None) -> WorkerCanary:
+    hour = timezone.now() - timedelta(hours=1)
+    return WorkerCanary.objects.create(cluster="host:1:abc", host="host", pid=1, started_at=hour, beat_at=hour)
+
+
+def gave_a_sign(listed: WorkerCanary) -> bool:
+    before = listed.beat_at
+    listed.refresh_from_db()
+    return listed.beat_at > before
+
+
+def test_an_answer_that_the_monitor_heard_of_is_a_sign_of_life(listed: WorkerCanary) -> None:
+    result = background.answer(canary.QUEUE)
+    assert not gave_a_sign(listed), "answering is not enough: the monitor may be dead"
+
+    canary.heard("monitor", {"args": ("probe",), "result": True})
+    assert not gave_a_sign(listed), "other bells are rung by other clusters too"
+    canary.heard("monitor", {"args": (canary.QUEUE,), "result": False})
+    assert not gave_a_sign(listed), "the worker could not reach the database"
+
+    canary.heard("monitor", {"args": (canary.QUEUE,), "result": result})
+    assert gave_a_sign(listed)
+
+
+def test_a_process_of_an_earlier_start_gives_no_signs(listed: WorkerCanary) -> None:
+    WorkerCanary.objects.update(pid=2)
+    canary.beat()
+
+    assert not gave_a_sign(listed)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_process_that_is_busy_for_long_gives_signs(
+    drained: list[float], cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = WorkerCanary.objects.create(cluster="host:1:abc", host="host", pid=1)
+    monkeypatch.setattr(canary, "interval", lambda: 0.05)
+    seen: list[bool] = []
+
+    def work(_budget: float) -> bool:
+        end = time.monotonic() + 20
+        while not seen and time.monotonic() < end:
+            seen.extend([True] if gave_a_sign(row) else [])
+        return False
+
+    monkeypatch.setattr(bell, "_drains", {"probe": work})
+    background.answer("probe")
+
+    assert seen == [True]
+
+
+def test_workers_bells_and_failures_of_long_ago_are_forgotten(listed: WorkerCanary) -> None:
+    WorkerCanary.objects.create(cluster="gone", host="host", pid=3, beat_at=timezone.now() - timedelta(days=2))
+    bell.ring(canary.QUEUE, key="canary:gone:3")
+    OrmQ.objects.update(lock=timezone.now() - timedelta(hours=2))
+    bell.ring("probe")
+    old = timezone.now() - timedelta(days=40)
+    Task.objects.create(id="1", name="old", func="f", started=old, stopped=old, success=False)
+
+    canary.clean()
+
+    assert list(WorkerCanary.objects.values_list("cluster", flat=True)) == ["host:1:abc"]
+    assert [one.key for one in OrmQ.objects.all()] == ["syncline"]
+    assert not Task.objects.exists()
+
+
+def test_a_silent_worker_is_told_from_one_that_works(listed: WorkerCanary) -> None:
+    WorkerCanary.objects.create(cluster="host:2:def", host="other", pid=2, restarts=3)
+
+    assert [(one.host, one.restarts, one.silent) for one in workers.listed()] == [("host", 0, True), ("other", 3, False)]
+
+
+# -- settings --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize(
-    ("changed", "wrong"), [({}, ""), ({"retry": 60}, "may wait"), ({"timeout": 10}, "less than SYNCLINE_DRAIN_SECONDS")]
+    ("changed", "wrong"),
+    [
+        ({}, ""),
+        ({"retry": 60}, "may wait"),
+        ({"timeout": 10}, "that a drain may take"),
+        ({"timeout": 80}, "that a drain may take"),
+        ({"timeout": None}, "never ended"),
+    ],
 )
 def test_times_that_would_start_a_doorbell_twice_are_an_error(
-    changed: dict[str, int], wrong: str, settings: LazySettings
+    changed: dict[str, Any], wrong: str, settings: LazySettings
 ) -> None:
     settings.Q_CLUSTER = {**settings.Q_CLUSTER, **changed}
 
@@ -134,11 +311,61 @@ def test_times_that_would_start_a_doorbell_twice_are_an_error(
     assert wrong in "".join(message.msg for message in messages)
 
 
+@pytest.mark.unit
+@pytest.mark.parametrize("name", checks.WANTED)
+def test_each_value_that_syncline_relies_on_is_checked(name: str, settings: LazySettings) -> None:
+    assert checks.doorbell_values() == []
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, name: "another"}
+
+    (message,) = checks.doorbell_values()
+
+    assert message.id == "syncline.E003"
+    assert f"Q_CLUSTER[{name!r}]" in message.msg
+    assert f"Q_CLUSTER[{name!r}] = " in (message.hint or "")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("SYNCLINE_LEASE_SECONDS", 0, "E004"),
+        ("SYNCLINE_LEASE_SECONDS", 181, "E004"),
+        ("SYNCLINE_LEASE_SECONDS", 5, "W004"),
+        ("SYNCLINE_STALL_SECONDS", 1, "E004"),
+        ("SYNCLINE_STALL_SECONDS", 60, "W004"),
+        ("SYNCLINE_STOP_SECONDS", -1, "E004"),
+    ],
+)
+def test_times_that_make_no_sense_are_named_with_the_next_step(
+    name: str, value: float, number: str, settings: LazySettings
+) -> None:
+    assert checks.life_signs() == []
+    setattr(settings, name, value)
+
+    (message,) = checks.life_signs()
+
+    assert message.id == f"syncline.{number}"
+    assert name in message.msg
+    assert message.hint
+
+
+@pytest.mark.unit
+def test_the_checks_are_part_of_djangos() -> None:
+    with override_settings(Q_CLUSTER={"workers": 1}):
+        found = {message.id for message in run_checks(tags=["syncline"])}
+
+    assert {"syncline.E002", "syncline.E003"} <= found
+
+
+# -- real processes --------------------------------------------------------------------------------------------------
+
 WORKER = """
 import sys, time, django
 django.setup()
 from pathlib import Path
 from syncline import background
+from syncline.background import bell
+from syncline.background.cluster import run_cluster
 
 heard = Path(sys.argv[1])
 
@@ -151,10 +378,10 @@ def drain(budget):
         log.write("done\\n")
     return False
 
-background._drains.clear(); background._clock.clear()
+bell._drains.clear(); bell.clock.clear()
 background.on("probe", drain)
 background.every(float(sys.argv[2]), "probe")
-sys.exit(background.run_worker())
+sys.exit(run_cluster("probe", 0))
 """
 
 

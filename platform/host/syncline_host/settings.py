@@ -1,8 +1,8 @@
 """Settings of the runnable host. Pure: they compute addresses and read keys, and start nothing.
 
 Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE, SYNCLINE_WORKERS,
-SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT
-(`make up`). On loopback none is needed; docs/operations.md says what each means.
+SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_STALL_SECONDS, SYNCLINE_STOP_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG;
+elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT (`make up`). On loopback none is needed; docs/operations.md says what each means.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ SYNCLINE_PUSH_THREADS = int(os.environ.get("SYNCLINE_PUSH_THREADS", "4"))
 SYNCLINE_BUDGETS = os.environ.get("SYNCLINE_BUDGETS", "on") != "off"
 # How long a part of a run stays claimed without a sign of life; calls time out after two thirds of it.
 SYNCLINE_LEASE_SECONDS = float(os.environ.get("SYNCLINE_LEASE_SECONDS", "30"))
+
+# Without a sign of life for so long, a worker's processes are ended and started anew by its supervisor.
+SYNCLINE_STALL_SECONDS = float(os.environ.get("SYNCLINE_STALL_SECONDS", "40"))
+# A worker that is asked to stop has so long to finish the batch it is at.
+SYNCLINE_STOP_SECONDS = float(os.environ.get("SYNCLINE_STOP_SECONDS", "45"))
 
 INSTALLED_APPS = [
     "syncline.apps.SynclineConfig",  # first: its templates may override the admin's
@@ -147,13 +152,14 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
 
-# Django-Q2 is only the doorbell and the clock (see syncline/background.py). `timeout` must leave a drain its budget
+# Django-Q2 is only the doorbell and the clock (see syncline/background). `timeout` must leave a drain its budget
 # and the time to finish what it began; `retry` must exceed the whole time a doorbell may wait inside a cluster.
 _TASK_TIMEOUT = SYNCLINE_DRAIN_SECONDS * 3
 _QUEUE_LIMIT = _BULK = 1
 Q_CLUSTER = {
     "name": "syncline",
     "orm": "default",
+    "broker_class": "syncline.background.broker.Bell",
     "workers": int(os.environ.get("SYNCLINE_WORKERS", "2")),
     "queue_limit": _QUEUE_LIMIT,
     "bulk": _BULK,

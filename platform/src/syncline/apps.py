@@ -14,12 +14,14 @@ class SynclineConfig(AppConfig):
     def ready(self) -> None:
         """Connects signals and registers checks; plugins are loaded when first asked for, not here."""
         from syncline import background, pgloaders
+        from syncline.background import checks as background_checks
         from syncline.connections import checks as vault_checks
         from syncline.registry import checks
         from syncline.runs import tick
 
         pgloaders.install()
         background.hide_admin()
+        background_checks.register_checks()
         checks.register_checks()
         vault_checks.install(self)
         tick.install()

@@ -67,17 +67,43 @@ def connectors(fail_level: str) -> None:
 @main.command()
 def worker() -> None:
     """Starts due syncs and works on runs until it is stopped with ^C or SIGTERM."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
+    from django.conf import settings
+    from django.utils.log import configure_logging
+
+    from syncline.background import canary
+    from syncline.supervisor import Supervisor
+
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+    grace = float(settings.SYNCLINE_STOP_SECONDS)
+    sys.exit(Supervisor(_carry_out, stall=canary.stall_seconds(), grace=grace).run())
+
+
+def _carry_out(name: str, restarts: int) -> int:
+    """In the process that becomes the worker's cluster; the supervisor itself loads no apps."""
     set_up_django()
-    from syncline.background import run_worker
+    from syncline.background.cluster import run_cluster
     from syncline.connections import startup
     from syncline.contract import ConfigError
 
     try:
         startup.begin()
     except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        click.ClickException(str(error)).show()
+        return 1
+    return run_cluster(name, restarts)
 
-    sys.exit(run_worker())
+
+@main.command()
+def workers() -> None:
+    """Lists the workers of all machines, and when each gave its last sign of life."""
+    set_up_django()
+    from rich.console import Console
+
+    from syncline import listing
+    from syncline.runs import workers
+
+    listing.show_workers(workers.listed(), Console())
 
 
 @main.command()

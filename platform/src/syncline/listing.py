@@ -1,11 +1,14 @@
-"""The table of `syncline connectors`."""
+"""The tables of `syncline connectors` and `syncline workers`."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from syncline.registry import Registry
+from syncline.runs.workers import Worker
 
 
 def show(registry: Registry, console: Console) -> None:
@@ -20,3 +23,15 @@ def show(registry: Registry, console: Console) -> None:
         console.print("No connector is installed. Try: pip install ./plugins/hubspot")
     for one in registry.broken:
         console.print(f"\n{one.key}: {one.reason}\n  {one.next_step}", markup=False, highlight=False)
+
+
+def show_workers(workers: Sequence[Worker], console: Console) -> None:
+    if not workers:
+        console.print("No worker was heard of during the last day. Start one with: syncline worker")
+        return
+    table = Table("host", "process", "since", "last sign of life", "restarts", "state", box=None, header_style="bold")
+    for one in workers:
+        state = "[red]silent[/red]" if one.silent else "works"
+        since = one.since.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(one.host, str(one.pid), since, f"{one.quiet_s:.0f} s ago", str(one.restarts), state)
+    console.print(table)
