@@ -18,7 +18,7 @@ from django.db.models.functions import Cast
 from syncline import registry
 from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
-from syncline.contract import ConfigError, Dataset, DatasetInfo, Field, Kind, Segment, hookimpl
+from syncline.contract import ConfigError, Dataset, DatasetInfo, Dependency, Field, Kind, Segment, hookimpl
 from syncline.ledger.models import Entry, ErrorGroup, Link
 from syncline.runs.execute import work
 from syncline.runs.models import Run
@@ -47,6 +47,7 @@ class People(Dataset):
         segments=(Segment("", "All"), Segment("active", "Active")),
         permission="auth.view_user",
     )
+    depends_on = (Dependency("auth_user"), Dependency("auth_user_groups", "user_id", fields=("teams",)))
     annotations: dict[str, Any] = {
         "name": F("first_name"),
         "city": F("last_name"),

@@ -13,7 +13,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from syncline.contract import SynclineError
+from syncline.connections.models import ConnectionState
+from syncline.contract import ConfigError, SynclineError
 from syncline.outbox import watch
 from syncline.syncs.models import Sync
 
@@ -28,10 +29,10 @@ TAKEN_AT_ONCE: Final = 20_000
 log = logging.getLogger("syncline.runs")
 
 _TAKE = """
-WITH some AS MATERIALIZED (
+WITH taken AS MATERIALIZED (
     SELECT id FROM syncline_outboxkey WHERE sync_id = %s AND local_key <> '' LIMIT %s FOR UPDATE SKIP LOCKED
 )
-DELETE FROM syncline_outboxkey o USING some WHERE o.id = some.id RETURNING o.local_key
+DELETE FROM syncline_outboxkey o USING taken WHERE o.id = taken.id RETURNING o.local_key
 """
 
 _WAITING = """
@@ -43,17 +44,6 @@ _COMPACT = """
 WITH gone AS (DELETE FROM syncline_outboxkey WHERE sync_id = %s RETURNING 1)
 INSERT INTO syncline_outboxkey (sync_id, local_key) SELECT %s, '' WHERE EXISTS (SELECT 1 FROM gone)
 """
-
-# What a person cancelled or what was given up has not been delivered; parts a person asked for are not ours to repeat.
-_GIVE_BACK = """
-INSERT INTO syncline_outboxkey (sync_id, local_key)
-SELECT DISTINCT r.sync_id, k.key FROM syncline_runpart p
-JOIN syncline_run r ON r.id = p.run_id
-JOIN syncline_sync s ON s.id = r.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL
-CROSS JOIN LATERAL jsonb_array_elements_text(p.keys) AS k (key)
-WHERE p.run_id = %s AND p.kind = 'keys' AND p.state IN ('dead', 'cancelled') AND p.priority = ANY(%s)
-"""
-GIVEN_BACK: Final = (RunPart.Priority.CHANGE, RunPart.Priority.PUT_OFF)
 
 
 def most_keys() -> int:
@@ -74,6 +64,8 @@ def push(sync: Sync) -> int:
     When everything has to be looked at, that is a full run, which takes the place of all keys that wait.
     ConfigError says why the sync cannot run, AlreadyRunning that its run takes no more; then the keys stay.
     """
+    if sync.connection.state == ConnectionState.RECONNECT:  # a run each few minutes could only fail
+        raise ConfigError(f"{sync.connection.name} has lost its permission. Reconnect it; what changed is pushed then.")
     if _everything_is_due(sync):
         try:
             return _start_full(sync)
@@ -83,12 +75,6 @@ def push(sync: Sync) -> int:
     while number := _take(sync):
         taken += number
     return taken
-
-
-def give_back(run_id: int) -> None:
-    """Keys of parts that were not carried out wait in the outbox again; in the transaction that closes the run."""
-    with connection.cursor() as cursor:
-        cursor.execute(_GIVE_BACK, [run_id, list(GIVEN_BACK)])
 
 
 def _due() -> list[int]:

@@ -18,6 +18,7 @@ from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
 from .queue import QUEUE
+from .undone import give_back
 
 SUSPENDED = "suspended"
 """Code of the error groups that name rules which are not carried out."""
@@ -59,6 +60,7 @@ def close_run(run_id: int) -> Run | None:
         run.state, run.reason = _verdict(run)
         run.finished_at = timezone.now()
         run.save()
+        give_back(run.pk)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
         ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code))
