@@ -14,6 +14,7 @@ from syncline.connections import access
 from syncline.contract import ConfigError
 from syncline.registry import dataset
 from syncline.syncs.models import Sync
+from syncline.syncs.publish import refuse_drift
 
 from .close import close_run
 from .models import Run, RunPart
@@ -97,6 +98,7 @@ def check(sync: Sync, user: User | None) -> None:
             f"{owner}, the owner of {sync.connection.name}, may not read {sync.dataset} (permission {permission})."
             " Give the permission, or another owner."
         )
+    refuse_drift(sync)
 
 
 def pause(run: Run) -> bool:

@@ -124,12 +124,17 @@ def compiled(version: MappingVersion) -> CompiledMapping:
     dataset, object_type = _ends(version.sync)
     content, published = MappingContent.from_json(version.content), _published(version)
     if version.sync.drift_policy == Sync.DriftPolicy.STOP:
-        stop_at(drifted(content, dataset.info, object_type, published))
+        _stop_at(drifted(content, dataset.info, object_type, published))
     return compile_published(content, dataset.info, object_type, published)
 
 
-def stop_at(changes: Sequence[Drifted]) -> None:
-    """Raises MappingInvalid when there are any: that is what a sync with the drift policy “stop” does."""
+def refuse_drift(sync: Sync) -> None:
+    """MappingInvalid while a sync that is to stop at changes of its properties has met one; ConfigError as `drift`."""
+    if sync.current is not None and sync.drift_policy == Sync.DriftPolicy.STOP:
+        _stop_at(drift(sync.current))
+
+
+def _stop_at(changes: Sequence[Drifted]) -> None:
     if changes:
         raise MappingInvalid(
             Problem(one.problem.where, f"{one.sentence} This sync stops when a mapped property changes. {_REMEDY}")
