@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -15,6 +16,7 @@ from syncline.ledger.models import Link
 from syncline.runs import overview as runs
 from syncline.runs import progress
 from syncline.runs.models import Run
+from syncline.runs.workers import listed
 from syncline.syncs.models import Sync
 
 from .display import TONES, badge, duration
@@ -33,7 +35,22 @@ def overview(user: User) -> dict[str, Any]:
         "attention": attention(user),
         "blocked": blocked_syncs(user),
         "broken": registry.broken(),
+        "workers": workers(user),
     }
+
+
+def workers(user: User) -> list[dict[str, Any]] | None:
+    """The processes that carry out runs; None for who may not know of the machines."""
+    if not user.has_perm("syncline.view_workercanary"):
+        return None
+    return [
+        {
+            "worker": one,
+            "badge": badge("failed", "silent") if one.silent else badge("ok", "works"),
+            "quiet": duration(one.beat, one.beat + dt.timedelta(seconds=one.quiet_s)),
+        }
+        for one in listed()
+    ]
 
 
 def connections_by_state(user: User) -> list[dict[str, Any]]:
