@@ -171,6 +171,26 @@ class ReadsAllFirst(Pulling):
         return iter(list(pages))
 
 
+@breaks("pull-since")
+class ListsAllInstead(Pulling):
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        return super().pull(session, object_type, replace(request, since=None))
+
+
+@breaks("pull-since")
+class SeesOnlyNewOnes(Pulling):
+    """The classic: the highest id known serves as the moment."""
+
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        for page in super().pull(session, object_type, replace(request, since=None)):
+            self.known = getattr(self, "known", {})
+            kept = page.records if request.since is None else [r for r in page.records if r.id not in self.known]
+            self.known |= {r.id: True for r in page.records}
+            yield replace(page, records=kept)
+
+
 @breaks("records-fit")
 class PullsYesAndNoAsText(Pulling):
     def changed(self, pages: Iterator[Page]) -> Iterator[Page]:

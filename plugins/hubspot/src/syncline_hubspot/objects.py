@@ -8,7 +8,7 @@ from typing import Final
 
 from syncline.contract import AssociationType, Choice, ConfigError, ObjectType, Op, Permanent, Retryable, Session
 
-from . import properties
+from . import changes, properties
 from .client import PAGE, Client
 from .errors import Json
 
@@ -62,6 +62,7 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
         associations=tuple(AssociationType(key) for key in kind.associated),
         page_size=PAGE,
         count=_count(session, client, kind.key),
+        pull_since=any(p.name == changes.modified(kind.key) for p in known),
     )
 
 

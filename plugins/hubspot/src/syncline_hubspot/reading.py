@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Retryable, UnsupportedFeature
+from syncline.contract import ObjectType, Page, RemoteRecord, Retryable, UnsupportedFeature
 
 from .client import PAGE, Client
 from .errors import Json, Refused
@@ -84,11 +84,11 @@ def _surely(get_page: Any, *args: Any, **query: Any) -> Json:
     return answer
 
 
-def pull(client: Client, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
-    query: dict[str, object] = {"properties": list(request.properties), "after": request.position}
-    long = sum(len(name) + 3 for name in request.properties) > LONGEST_QUERY
+def listed(client: Client, object_type: ObjectType, properties: Sequence[str], after: str | None) -> Iterator[Page]:
+    query: dict[str, object] = {"properties": list(properties), "after": after}
+    long = sum(len(name) + 3 for name in properties) > LONGEST_QUERY
     if long:
         query["properties"] = ["hs_object_id"]
     for raws, position in client.pages(partial(_surely, client.objects.get_page), object_type.key, **query):
-        full = _batch_read(client, object_type.key, [raw["id"] for raw in raws], request.properties) if long else raws
+        full = _batch_read(client, object_type.key, [raw["id"] for raw in raws], properties) if long else raws
         yield Page([record(object_type, raw) for raw in full], position)

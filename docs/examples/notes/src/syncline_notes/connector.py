@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from syncline.contract import (
@@ -89,7 +90,9 @@ class Notes(ConnectorSpec):
         properties = tuple(property_from_wire(field) for field in get(session, "/fields")["fields"])
         own = KEY.name if any(p.name == KEY.name for p in properties) else None
         sizes = {Op.CREATE: BATCH, Op.UPDATE: BATCH, **({Op.UPSERT: BATCH} if own else {})}
-        return [ObjectType("notes", "Notes", properties, sizes, unique_key=own, key_property=KEY, page_size=PAGE)]
+        return [
+            ObjectType("notes", "Notes", properties, sizes, unique_key=own, key_property=KEY, page_size=PAGE, pull_since=True)
+        ]
 
     @hookimpl
     def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:  # noqa: ARG002
@@ -134,8 +137,9 @@ class Notes(ConnectorSpec):
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
         kinds = {name: p.kind for name in request.properties if (p := object_type.property(name))}
         position, more = request.position, True
+        since = request.since.isoformat(timespec="microseconds") if request.since else ""
         while more:
-            answer = get(session, f"/{object_type.key}", after=position or "", limit=str(PAGE))
+            answer = get(session, f"/{object_type.key}", after=position or "", since=since, limit=str(PAGE))
             position = answer["next"]
             more = position is not None
             yield Page([record(note, kinds) for note in answer["notes"]], position)
@@ -198,4 +202,5 @@ def result(change: Change, verdict: Mapping[str, Any] | None) -> PushResult:
 
 
 def record(note: Mapping[str, Any], kinds: Mapping[str, Kind]) -> RemoteRecord:
-    return RemoteRecord(note["id"], {name: from_wire(kind, note["fields"].get(name)) for name, kind in kinds.items()})
+    fields = {name: from_wire(kind, note["fields"].get(name)) for name, kind in kinds.items()}
+    return RemoteRecord(note["id"], fields, modified_at=datetime.fromisoformat(note["changed"]))

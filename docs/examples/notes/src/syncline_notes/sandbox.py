@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -38,6 +39,7 @@ class Store:
     def __init__(self) -> None:
         self.fields = {field["name"]: field for field in FIELDS}
         self.notes: dict[str, dict[str, Any]] = {}
+        self.changed: dict[str, str] = {}
         self.lock = threading.Lock()
         self._ids = itertools.count(1001)
 
@@ -46,7 +48,7 @@ class Store:
             ("GET", "/account"): lambda: {"id": "acc-1", "name": "Sandbox"},
             ("GET", "/fields"): lambda: {"fields": list(self.fields.values())},
             ("POST", "/fields"): lambda: self.add_field(body),
-            ("GET", "/notes"): lambda: self.listed(query.get("after", ""), int(query.get("limit", "3"))),
+            ("GET", "/notes"): lambda: self.listed(query.get("after", ""), query.get("since", ""), int(query.get("limit", "3"))),
             ("POST", "/notes/read"): lambda: {"notes": [self.shown(i) for i in limited(body["ids"]) if i in self.notes]},
             ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
@@ -62,13 +64,13 @@ class Store:
         self.fields[field["name"]] = field
         return field
 
-    def listed(self, after: str, limit: int) -> dict[str, Any]:
-        ids = [note_id for note_id in self.notes if note_id > after]
+    def listed(self, after: str, since: str, limit: int) -> dict[str, Any]:
+        ids = [note_id for note_id in self.notes if note_id > after and self.changed[note_id] >= since]
         page = ids[:limit]
         return {"notes": [self.shown(i) for i in page], "next": page[-1] if len(ids) > limit else None}
 
     def shown(self, note_id: str) -> dict[str, Any]:
-        return {"id": note_id, "fields": self.notes[note_id]}
+        return {"id": note_id, "changed": self.changed[note_id], "fields": self.notes[note_id]}
 
     def found(self, field: str, values: list[str]) -> list[dict[str, Any]]:
         """Ignores case, as most searches do."""
@@ -89,6 +91,7 @@ class Store:
         status = "updated" if note_id in self.notes else "created"
         note_id = note_id or str(next(self._ids))
         self.notes.setdefault(note_id, {}).update(item["fields"])
+        self.changed[note_id] = datetime.now(UTC).isoformat(timespec="microseconds")
         return {"id": note_id, "status": status}
 
     def keyed(self, key: str | None) -> str | None:

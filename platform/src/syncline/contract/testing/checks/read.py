@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
-from syncline.contract import Capability, MatchStep, ObjectType, Op, Page, PullRequest, RemoteRecord
+from syncline.contract import Capability, Change, MatchStep, ObjectType, Op, Page, PullRequest, RemoteRecord
 from syncline.contract.normalise import NORMALISERS
 
 from ..canonical import problem
@@ -13,6 +14,8 @@ from ..lab import Lab, over
 
 PULLS = (Capability.DISCOVER, Capability.PULL)
 PAGES = 3
+APART = 0.01
+"""Seconds between the moment asked for and what changes after it; five times the lag, where the system has one."""
 
 
 @check("pull-resume", *PULLS)
@@ -40,6 +43,37 @@ def pull_lazy(lab: Lab) -> None:
     before = len(lab.proxy.seen)
     remaining = sum(1 for _ in pages)
     expect(len(lab.proxy.seen) > before, f"All {remaining + 1} pages were read before the first one was given.")
+
+
+@check("pull-since", *PULLS, Capability.PUSH)
+def pull_since(lab: Lab) -> None:
+    """Asked for what changed since a moment, `pull` gives what is new and what was changed, and not what nobody touched."""
+    if not lab.object_type.pull_since:
+        return
+    name = lab.telling()
+    [changed, *untouched] = lab.created(3)
+    lab.settle()
+    since = _after_all(lab)
+    lab.server.settle(max(APART, 5 * lab.object_type.visibility_lag))
+    [change] = lab.changes(1)
+    lab.written(Change(change.local_key, Op.UPDATE, changed, properties={name: change.properties[name]}))
+    [made] = lab.created()
+    lab.settle()
+    found = {record.id: record for page in _pull(lab, since=since) for record in page.records}
+    missing = [what for one, what in ((changed, "changed"), (made, "created")) if one not in found]
+    expect(not missing, f"A record that was {' and one that was '.join(missing)} since the moment is missing.")
+    now = found[changed].properties.get(name)
+    expect(now == change.properties[name], f"The changed record came with its old value of `{name}`: {now!r}.")
+    again = sorted(set(untouched) & set(found))
+    expect(not again, f"Records that were not touched since came all the same: {again}. That is a listing, not what changed.")
+
+
+def _after_all(lab: Lab) -> dt.datetime:
+    """A moment after every change so far, by the system's clock."""
+    moments = [record.modified_at for page in _pull(lab) for record in page.records]
+    known = [moment for moment in moments if moment]
+    expect(moments and len(known) == len(moments), "Of an object with `pull_since`, every record needs its `modified_at`.")
+    return max(known) + dt.timedelta(milliseconds=1)
 
 
 @check("records-fit", *PULLS)
@@ -119,6 +153,8 @@ def _fill(lab: Lab) -> None:
     expect(pages >= PAGES, f"The server holds {pages} pages, {PAGES} are needed: fill it, or correct the declared `page_size`.")
 
 
-def _pull(lab: Lab, position: str | None = None, properties: tuple[str, ...] = ()) -> Iterator[Page]:
-    request = PullRequest(properties=properties or tuple(lab.target.record(0)), position=position)
+def _pull(
+    lab: Lab, position: str | None = None, properties: tuple[str, ...] = (), since: dt.datetime | None = None
+) -> Iterator[Page]:
+    request = PullRequest(properties=properties or tuple(lab.target.record(0)), position=position, since=since)
     return iter(lab.call.pull(session=lab.session(), object_type=lab.object_type, request=request))

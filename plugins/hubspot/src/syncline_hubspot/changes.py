@@ -1,0 +1,109 @@
+"""What changed since a moment: a search by the date of modification, then a listing of the newest records.
+
+The search is paged by id and never by offset, so that any number of records may share one date, and stays far below the
+10,000 results where HubSpot's searches end. Its index lags behind by up to 40 seconds. Lists do not lag, but they know no
+dates: they are read from the youngest record on that search is certain to know. That finds every new record as long as ids
+grow, which they were always seen to do and which HubSpot does not promise. A change of an older record within the lag is
+found by the next pull.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from syncline.contract import ObjectType, Page, PullRequest, Retryable, UnsupportedFeature
+
+from .client import Client
+from .errors import Json
+from .reading import listed
+from .wire import record
+
+PAGE: Final = 200
+WALL: Final = 10_000
+SKEW: Final = 60.0  # seconds by which HubSpot's clock and ours may differ
+SOON: Final = 3  # pages of the newest records for somebody who waits
+NEW: Final = "new:"
+
+
+def modified(object_key: str) -> str:
+    """Name of the property that holds when a record was last changed."""
+    return "lastmodifieddate" if object_key == "contacts" else "hs_lastmodifieddate"
+
+
+def pull(client: Client, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+    position = request.position or ""
+    if not position.startswith(NEW):
+        yield from _changed(client, object_type, request, position)
+        position = NEW + _youngest_known(client, object_type, request)
+    yield from _newest(client, object_type, request, position.removeprefix(NEW))
+
+
+def _changed(client: Client, object_type: ObjectType, request: PullRequest, position: str) -> Iterator[Page]:
+    last, offset = (int(part or 0) for part in (position or "0+0").split("+"))
+    total = None
+    while True:
+        answer = _search(client, object_type.key, _query(object_type, request, last, offset))
+        raws, total = answer.get("results") or [], answer["total"] if total is None else total
+        more = (answer.get("paging") or {}).get("next")
+        last, offset = (int(raws[-1]["id"]), 0) if raws else (last, offset + PAGE)
+        if more and offset + PAGE > WALL:
+            raise UnsupportedFeature("HubSpot's search counts thousands of archived records in a row, which it does not show.")
+        yield Page([record(object_type, raw) for raw in raws], f"{last}+{offset}" if more else f"{last}+0", total)
+        if not more:
+            return
+
+
+def _query(object_type: ObjectType, request: PullRequest, last: int, offset: int) -> Json:
+    since = _milliseconds(request.since or dt.datetime.fromtimestamp(0, dt.UTC))
+    when: Json = {"propertyName": modified(object_type.key), "operator": "GTE", "value": since}
+    if request.until:
+        when |= {"operator": "BETWEEN", "highValue": _milliseconds(request.until)}
+    filters = [when, {"propertyName": "hs_object_id", "operator": "GT", "value": str(last)}]
+    if request.unkeyed and object_type.unique_key:
+        filters.append({"propertyName": object_type.unique_key, "operator": "NOT_HAS_PROPERTY"})
+    return {
+        "filterGroups": [{"filters": filters}],
+        "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
+        "properties": list(request.properties),
+        "limit": PAGE,
+        **({"after": str(offset)} if offset else {}),
+    }
+
+
+def _search(client: Client, key: str, query: Json) -> Json:
+    answer: Json = client.search.do_search(key, query)
+    if "total" not in answer:
+        raise Retryable("HubSpot answered a search with success and nothing in it. It is asked again.")
+    return answer
+
+
+def _youngest_known(client: Client, object_type: ObjectType, request: PullRequest) -> str:
+    """Id after that of the youngest record older than the lag, or than the moment asked for; of any, for somebody who waits."""
+    names = {p.name for p in object_type.properties}
+    created = "createdate" if "createdate" in names else "hs_createdate"
+    lagging = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=object_type.visibility_lag + SKEW)
+    before = max(lagging, request.since) if request.since else lagging
+    old: list[Json] = [{"propertyName": created, "operator": "LTE", "value": _milliseconds(before)}]
+    query = {
+        "filterGroups": [] if request.unkeyed else [{"filters": old}],
+        "sorts": [{"propertyName": "hs_object_id", "direction": "DESCENDING"}],
+        "properties": ["hs_object_id"],
+        "limit": 1,
+    }
+    found: Sequence[Json] = _search(client, object_type.key, query).get("results") or ()
+    return str(int(found[0]["id"]) + 1) if found else ""
+
+
+def _newest(client: Client, object_type: ObjectType, request: PullRequest, after: str) -> Iterator[Page]:
+    pages = listed(client, object_type, request.properties, after or None)
+    for number, page in enumerate(pages, 1):
+        enough = request.unkeyed and number >= SOON
+        yield Page(page.records, None if enough or page.position is None else NEW + page.position)
+        if enough:
+            return
+
+
+def _milliseconds(moment: dt.datetime) -> str:
+    return str(int(moment.timestamp() * 1000))
