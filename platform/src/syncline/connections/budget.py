@@ -191,12 +191,18 @@ class PostgresBudget:
 
     def _do(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         try:
-            with self._doors.one() as own:
-                cursor = own.execute(statement, given)
-                return cursor.fetchall() if cursor.description else []
+            return self._done(statement, given)
+        except psycopg.OperationalError:
+            OwnConnections.close_idle()  # the server was started anew, say: the others will be broken as well
+        try:
+            return self._done(statement, given)
         except psycopg.OperationalError as error:
-            OwnConnections.close_idle()  # the others will be broken as well
             raise Retryable(f"The call allowance could not be asked for ({type(error).__name__}); nothing was sent.") from error
+
+    def _done(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._doors.one() as own:
+            cursor = own.execute(statement, given)
+            return cursor.fetchall() if cursor.description else []
 
 
 def _patterns(limit: Limit) -> dict[str, re.Pattern[str]]:
