@@ -58,6 +58,8 @@ class Problem:
 class Outcome:
     """The new state of one link, and the attempt that led to it (`status` None: nothing was sent).
 
+    `problem`: why it is not delivered; `note`: the same for what is as it should be, and nobody has to look at.
+
     `revision`: what the link must still have, 0 when there was none.
     `counter`: name of the run counter this record adds to, "" for none.
     `vanished`: remote id that is certain not to be there any more; `survivor`: the one it was merged into.
@@ -72,6 +74,7 @@ class Outcome:
     source_hash: int | None = None
     refused_digest: str = ""
     problem: Problem | None = None
+    note: Problem | None = None
     op: Op | None = None
     status: Status | None = None
     sent: Mapping[str, Value] = field(default_factory=dict)

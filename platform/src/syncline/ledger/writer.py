@@ -63,7 +63,8 @@ _RECORD = """
 WITH o AS (
     SELECT * FROM json_to_recordset(%s::json) AS t (
         key text, revision bigint, state text, remote_id text, delivered jsonb, associations jsonb, source_hash bigint,
-        refused text, code text, reason text, op text, status text, sent jsonb, doubt text, counted bool)
+        refused text, code text, reason text, op text, status text, sent jsonb, doubt text, counted bool,
+        vanished text)
 ), stored AS (
     INSERT INTO syncline_link AS l
         (connection_id, object_type, dataset, local_key, remote_id, state, revision, delivered, associations, source_hash,
@@ -82,7 +83,7 @@ WITH o AS (
     RETURNING l.id, l.local_key
 ), logged AS (
     INSERT INTO syncline_entry (link_id, run_id, at, op, status, remote_id, code, message, sent)
-    SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, ''), o.code, o.reason, o.sent
+    SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, o.vanished), o.code, o.reason, o.sent
     FROM stored JOIN o ON o.key = stored.local_key WHERE o.status <> ''
 )
 SELECT local_key FROM stored
@@ -230,7 +231,7 @@ def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence
     cursor.execute(
         _RECORD,
         [
-            dumps([_row(o, o.problem or NO_PROBLEM) for o in outcomes]),
+            dumps([_row(o, o.problem or o.note or NO_PROBLEM) for o in outcomes]),
             scope.connection_id,
             scope.object_type,
             scope.dataset,
@@ -258,6 +259,7 @@ def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
         "sent": one.sent,
         "doubt": one.uncertain_op,
         "counted": bool(one.counter),
+        "vanished": one.vanished,
     }
 
 
