@@ -20,7 +20,7 @@ from .close import close_run
 from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
-from .plan import plan
+from .plan import apply, plan
 from .push import steps
 
 EXPRESS_SECONDS = 0.25
@@ -32,11 +32,13 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
     RunPart.Kind.PREPARE: steps.prepare,
     RunPart.Kind.RANGE: steps.push_range,
     RunPart.Kind.KEYS: steps.push_keys,
+    RunPart.Kind.PLANNED: apply.apply_rows,
 }
 
 #: Runs of these kinds do something else with some of their parts.
 OF_RUNS: Mapping[str, Mapping[str, Callable[[Job], None]]] = {
     Run.Kind.PLAN: {RunPart.Kind.RANGE: plan.plan_range, RunPart.Kind.KEYS: plan.plan_keys},
+    Run.Kind.APPLY: {RunPart.Kind.PREPARE: apply.prepare, RunPart.Kind.KEYS: apply.apply_keys},
 }
 
 

@@ -6,16 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.contrib.auth.models import User
-
-from syncline.contract import ConfigError, RemoteRecord, Session
+from syncline.contract import RemoteRecord, Session
 from syncline.ledger.models import Link
 from syncline.ledger.records import Fence, Outcome, Problem, Scope
-from syncline.registry import connector
 from syncline.registry.facade import Connector
 from syncline.runs import crash
 from syncline.runs.job import Job
-from syncline.runs.models import Run
 from syncline.runs.push.classify import note
 from syncline.runs.push.deciding import Deciding
 from syncline.runs.push.lookup import owners
@@ -23,8 +19,6 @@ from syncline.runs.push.pipeline import Pipeline
 from syncline.runs.push.reader import Row
 from syncline.runs.push.steps import carry_out, listed, ranged
 from syncline.runs.push.work import Deferred, Policy, Sent, Verdict, Work
-from syncline.runs.start import start_run
-from syncline.syncs.models import Sync
 
 from . import store
 from .rows import asked, planned, without_call
@@ -32,14 +26,6 @@ from .rows import asked, planned, without_call
 UNANSWERED: Final = (
     "It was sent once without an answer; whether it arrived is certain only after a while. Plan again then, or run the sync."
 )
-
-
-def start_plan(sync: Sync, *, trigger: str = "manual", user: User | None = None) -> Run:
-    """Queues a plan. ConfigError says what has to be done first."""
-    found = connector(sync.connection.connector)
-    if "fetch" not in found.implements:
-        raise ConfigError(f"{found.title} cannot tell the values of given records, so there is nothing to compare with: no plan.")
-    return start_run(sync, kind=Run.Kind.PLAN, trigger=trigger, user=user)
 
 
 def plan_range(job: Job) -> None:

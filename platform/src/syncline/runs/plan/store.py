@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from syncline.ledger import writer
 from syncline.ledger.records import Fence
@@ -51,6 +52,32 @@ def save(fence: Fence, rows: Sequence[Planned]) -> None:
             counts[COUNTERS[PlanRow.Action(action)]] -= number
             counts["waiting"] -= number if waiting else 0
         writer.advance(cursor, fence, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a row. `revision`, `remote_id`: of the link by now, for a row that stays planned."""
+
+    id: int
+    state: str
+    reason: str
+    revision: int
+    remote_id: str | None
+
+
+_SETTLE = """
+UPDATE syncline_planrow p SET state = t.state, reason = CASE WHEN t.reason = '' THEN p.reason ELSE t.reason END,
+       revision = t.revision, remote_id = t.remote_id
+FROM json_to_recordset(%s::json) AS t (id bigint, state text, reason text, revision bigint, remote_id text)
+WHERE p.id = t.id AND p.state = 'planned'
+RETURNING p.state
+"""
+
+
+def settle(cursor: CursorWrapper, told: Sequence[Told]) -> int:
+    """Keeps what became of rows; gives how many are done with. The caller holds the part's fence in the same transaction."""
+    cursor.execute(_SETTLE, [writer.dumps([asdict(one) for one in told])])
+    return sum(state != PlanRow.State.PLANNED for (state,) in cursor.fetchall())
 
 
 _FORGET = """

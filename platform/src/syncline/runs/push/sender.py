@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import IntegrityError
@@ -46,7 +46,7 @@ UNDONE = (Retryable, AuthError, ConfigError, UnsupportedFeature)
 
 @dataclass(frozen=True)
 class Sender:
-    """Used from several threads; holds no state of its own."""
+    """Used from several threads; holds no state of its own. `store`: takes the place of the ledger's writer, and ends in it."""
 
     connector: Connector
     session: Session
@@ -54,6 +54,7 @@ class Sender:
     scope: Scope
     fence: Fence
     definitions: Definitions | None = None
+    store: Callable[[Scope, Fence, Sequence[Outcome]], frozenset[str]] | None = None
 
     def send(self, batch: Sequence[Work]) -> Sent:
         """Whatever happens to the batch, the ledger says so before this returns or raises."""
@@ -105,7 +106,7 @@ class Sender:
         """Write modes that depend on what is there need the current values first."""
         asking = [w for w in batch if w.write.needs_remote and w.remote_id]
         if not asking:
-            return list(batch)
+            return self._without_idle(list(batch), sent)
         names = sorted({n for w in asking for n in w.write.needs_remote})
         current = self.connector.call.fetch(
             session=self.session,
@@ -272,11 +273,12 @@ class Sender:
         if not outcomes:
             return
         crash.point("record.before")
+        store = self.store or writer.record
         try:
-            stored = writer.record(self.scope, self.fence, outcomes)
+            stored = store(self.scope, self.fence, outcomes)
         except IntegrityError:
             tangled, outcomes = outcomes, self._untangled(outcomes, {w.key for w in sent.follow_ups if not w.counted})
-            stored = writer.record(self.scope, self.fence, outcomes)
+            stored = store(self.scope, self.fence, outcomes)
             settled = {new.local_key for old, new in zip(tangled, outcomes, strict=True) if old is not new}
             sent.drop(settled)
         crash.point("record.after")
