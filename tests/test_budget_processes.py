@@ -41,5 +41,5 @@ def test_six_processes_keep_to_one_limit_and_share_it(database_url: str) -> None
 def _forget(scope: str) -> None:
     ours = "(SELECT id FROM syncline_budget WHERE scope = %s)"
     with OwnConnections().one() as own:
-        own.execute(f"DELETE FROM syncline_budgetuse WHERE budget_id IN {ours}", [scope])  # noqa: S608 - the line above
+        own.execute(f"DELETE FROM syncline_budgetuse WHERE budget_id IN {ours}", [scope])
         own.execute("DELETE FROM syncline_budget WHERE scope = %s", [scope])

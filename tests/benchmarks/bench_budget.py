@@ -8,6 +8,7 @@ import uuid
 
 from django.contrib.auth.models import User
 from django.test import override_settings
+from syncline.catalog import service as catalog
 from syncline_host.demo import scenario
 from syncline_hubspot.sandbox.process import Admin, RunningSandbox
 
@@ -33,7 +34,7 @@ def push_ceiling() -> Figures:
         scenario.seed_account(sandbox.admin)
         user = User.objects.create_superuser("bench")
         connection = scenario.connect_by_token(user, sandbox)
-        scenario.catalog.refresh(connection)
+        catalog.refresh(connection)
         sync = scenario.make_sync(connection, user, *scenario.PAIRS[0])
         time.sleep(WINDOW)  # what was called to get here is forgotten
         sandbox.admin.reset_counters()
