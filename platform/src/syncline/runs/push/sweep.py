@@ -23,7 +23,7 @@ SELECT l.state, b.seen_, CASE WHEN b.busy_ THEN j.c0::text END, l.remote_id IS N
 FROM (SELECT s.c0, hash_record_extended(s, %s) AS hash_ FROM ({query}) AS s ({columns})) j
 LEFT JOIN syncline_link l
   ON l.connection_id = %s AND l.object_type = %s AND l.dataset = %s AND l.local_key = j.c0::text
-CROSS JOIN LATERAL (SELECT {busy} AS busy_, coalesce(l.last_run_id = %s, false) AS seen_ OFFSET 0) b
+CROSS JOIN LATERAL (SELECT {busy} AS busy_, coalesce(l.last_run_id = %s, false) AS seen_) b
 GROUP BY 1, 2, 3, 4 LIMIT %s
 """
 
