@@ -90,7 +90,7 @@ def _youngest_known(client: Client, object_type: ObjectType, request: PullReques
         "filterGroups": [] if request.unkeyed else [{"filters": old}],
         "sorts": [{"propertyName": "hs_object_id", "direction": "DESCENDING"}],
         "properties": ["hs_object_id"],
-        "limit": 1,
+        "limit": PAGE,  # the youngest may have been archived a moment ago: then it is counted, but not shown
     }
     found: Sequence[Json] = _search(client, object_type.key, query).get("results") or ()
     return str(int(found[0]["id"]) + 1) if found else ""
