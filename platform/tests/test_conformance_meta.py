@@ -24,12 +24,12 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "docs" / "examples" / "notes"
 sys.path += [path for path in (str(EXAMPLE / "src"), str(HERE)) if path not in sys.path]
 
-from saboteurs import describing, failing, moving, noisy_models, noisy_network, noisy_settings  # noqa: E402
+from saboteurs import bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings  # noqa: E402
 from saboteurs.breaks import SABOTEURS  # noqa: E402
 from syncline_notes import sandbox  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (describing, failing, moving, noisy_models, noisy_network, noisy_settings)
+MODULES = (bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings)
 pytestmark = pytest.mark.unit
 
 
@@ -125,13 +125,15 @@ def test_a_create_marked_repeatable_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     """The likeliest way to repeat one: it also hides that the outcome is unknown."""
     monkeypatch.setattr("syncline.contract.testing.lab.Http", EverythingRepeats)
     failed = failing_checks(Notes(), honest_target())
-    assert set(failed) == {"no-repeat", "outcome-unknown"}
+    assert set(failed) == {"no-repeat", "outcome-unknown", "bulk-once"}
     assert "writes were sent" in failed["no-repeat"]
 
 
 MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bad-record", {"rejected": None}, "rejected"),
     ("refusal", {"refusal": None}, "refusal"),
+    ("bulk-refusal", {"refusal": None}, "refusal"),
+    ("bulk-results", {"rejected": None}, "rejected"),
     ("missing-record", {"missing_id": ""}, "missing_id"),
     ("fetch-gone", {"missing_id": ""}, "missing_id"),
     ("create-properties", {"create": ()}, "create"),

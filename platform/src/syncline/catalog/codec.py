@@ -25,6 +25,8 @@ def to_json(one: ObjectType) -> Plain:
         "associations": [{"object_type": each.object_type, "label": each.label} for each in one.associations],
         "page_size": one.page_size,
         "count": one.count,
+        "bulk_rows": one.bulk_rows,
+        "bulk_match": list(one.bulk_match),
         "pull_since": one.pull_since,
     }
 
@@ -42,6 +44,8 @@ def from_json(plain: Mapping[str, Any]) -> ObjectType:
         associations=tuple(AssociationType(each["object_type"], each["label"]) for each in plain["associations"]),
         page_size=plain["page_size"],
         count=plain["count"],
+        bulk_rows=plain.get("bulk_rows", 0),
+        bulk_match=tuple(plain.get("bulk_match", ())),
         pull_since=plain.get("pull_since", False),
     )
 

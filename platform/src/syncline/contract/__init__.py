@@ -16,16 +16,19 @@ from .errors import (
     UnsupportedFeature,
 )
 from .hookspecs import CONTRACT_VERSION, AppSpec, ConnectorSpec, hookimpl
-from .http import Auth, Budget, FreeBudget, HeaderAuth, Http, Pause, Response, Session
+from .http import Auth, Budget, FreeBudget, HeaderAuth, Http, Pause, Response, Session, Upload
 from .values import (
     Account,
     Association,
     AssociationType,
     AuthMethod,
+    BulkJob,
+    BulkResult,
     Capability,
     Change,
     Choice,
     Code,
+    Collected,
     ConnectorInfo,
     Json,
     Kind,
@@ -57,10 +60,13 @@ __all__ = [
     "AuthError",
     "AuthMethod",
     "Budget",
+    "BulkJob",
+    "BulkResult",
     "Capability",
     "Change",
     "Choice",
     "Code",
+    "Collected",
     "ConfigError",
     "ConnectorFault",
     "ConnectorInfo",
@@ -101,6 +107,7 @@ __all__ = [
     "SuggestedRule",
     "SynclineError",
     "UnsupportedFeature",
+    "Upload",
     "Value",
     "hookimpl",
 ]

@@ -5,7 +5,7 @@ The host calls hooks by keyword only. Each connector has a plugin manager of its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pluggy
 
@@ -14,7 +14,9 @@ from .http import Session
 from .values import (
     Account,
     AuthMethod,
+    BulkJob,
     Change,
+    Collected,
     ConnectorInfo,
     ObjectType,
     Page,
@@ -73,6 +75,24 @@ class ConnectorSpec:
 
         Raises Permanent when the batch was refused as a whole (the host splits it), OutcomeUnknown when it may have been
         carried out, Retryable when it certainly was not.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def submit(self, session: Session, object_type: ObjectType, job: BulkJob) -> str:
+        """Hands a bulk job to the vendor and gives a token by which `collect` finds it, in any process.
+
+        With `job.perhaps_sent` the vendor's list of jobs is searched for the name first, and a job found is not sent again.
+        Raises OutcomeUnknown when the job may have arrived, Permanent when it was refused as a whole.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def collect(self, session: Session, object_type: ObjectType, token: str, keys: Iterable[str]) -> Iterator[Collected]:
+        """Yields one Collected with `after` while the job is going on; when it has ended, a result for each of `keys`.
+
+        `keys`: the unique keys whose results are wanted, read as they are needed; those that came up meanwhile are left out.
+        A key of which the ended job left neither a record nor an error is NOT_SENT. May be called any number of times.
         """
         raise NotImplementedError
 

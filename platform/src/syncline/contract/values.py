@@ -21,7 +21,7 @@ Connectors turn canonical values into the vendor's wire form and back.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -53,6 +53,8 @@ class Capability(StrEnum):
     SUGGEST_MAPPING = "suggest_mapping"
     CREATE_PROPERTIES = "create_properties"
     PUSH = "push"
+    SUBMIT = "submit"
+    COLLECT = "collect"
     FETCH = "fetch"
     MATCH = "match"
     PULL = "pull"
@@ -90,6 +92,7 @@ class Code(StrEnum):
     INVALID_CHOICE = "invalid_choice"
     TOO_LONG = "too_long"
     REQUIRED = "required"
+    SEVERAL = "several_remote"  # a bulk job that matches by itself found several records: nothing was written
     OTHER = "other"
 
 
@@ -154,6 +157,8 @@ class ObjectType:
     `page_size`: records a listing page holds, for choosing the cheaper way of matching.
     `pull_since`: whether `pull` can give just what was created or changed since a moment.
     `count`: about how many records there were at discovery, None when unknown.
+    `bulk_rows`: records one bulk job may have (see `submit`), 0 when this object is not written in bulk.
+    `bulk_match`: properties by which a bulk job can find existing records itself, by the vendor's own rule.
     """
 
     key: str
@@ -166,6 +171,8 @@ class ObjectType:
     associations: tuple[AssociationType, ...] = ()
     page_size: int = 100
     count: int | None = None
+    bulk_rows: int = 0
+    bulk_match: tuple[str, ...] = ()
     pull_since: bool = False
 
     def property(self, name: str) -> Property | None:
@@ -205,6 +212,47 @@ class PushResult:
     status: Status
     remote_id: str | None = None
     error: RecordError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkJob:
+    """Many records for one bulk job of the vendor: all Op.UPSERT, each with its `unique_key`.
+
+    `name` belongs to this job alone and stays the same however often it is handed in; put it where the vendor lists jobs.
+    `changes` can be iterated several times and may be a million: never hold them all. `match_by`: one of the object's
+    `bulk_match`, by which the vendor finds existing records; "" means by our own unique property.
+    `perhaps_sent`: an earlier attempt with this name may have arrived, so look for it before anything is sent.
+    """
+
+    name: str
+    changes: Iterable[Change]
+    match_by: str = ""
+    perhaps_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of the record with this `unique_key` in a bulk job: as in PushResult.
+
+    A rejected one has a `remote_id` when the record is there all the same (some vendors leave out only the bad value).
+    """
+
+    unique_key: str
+    status: Status
+    remote_id: str | None = None
+    error: RecordError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Some results of a bulk job that has ended; or, alone, `after`: it is still going on, ask again in so many seconds.
+
+    `note`: a sentence about the job as a whole when it failed or was cancelled.
+    """
+
+    results: Sequence[BulkResult] = ()
+    after: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final
 
 from syncline.contract import (
     Account,
     AuthMethod,
+    BulkJob,
     Capability,
     Change,
+    Collected,
     ConnectorInfo,
     ConnectorSpec,
     DatasetInfo,
@@ -29,6 +31,7 @@ from syncline.contract import (
 )
 
 from . import changes, mapping, objects, push, reading
+from .bulk import collect, submit
 from .client import Client
 from .properties import create
 
@@ -73,6 +76,7 @@ LIMITS: Final = (
     ),
     Limit("search", "account", "search, over all apps of the account", 1.0, 5),
     Limit("associations", "app_account", "reading and writing associations", 10.0, 150),
+    Limit("imports", "account", "files handed in for import (50 a day in Free)", 86_400.0, 500),
     Limit(
         "daily",
         "account",
@@ -92,6 +96,7 @@ SCOPES: Final = (
         for right in ("read", "write")
     ),
     "crm.objects.owners.read",
+    "crm.import",
 )
 
 
@@ -150,6 +155,14 @@ class HubSpot(ConnectorSpec):
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
         return push.push(Client(session), object_type, changes)
+
+    @hookimpl
+    def submit(self, session: Session, object_type: ObjectType, job: BulkJob) -> str:
+        return submit(Client(session), object_type, job)
+
+    @hookimpl
+    def collect(self, session: Session, object_type: ObjectType, token: str, keys: Iterable[str]) -> Iterator[Collected]:
+        return collect(Client(session), object_type, token, keys)
 
     @hookimpl
     def fetch(

@@ -29,6 +29,7 @@ NEXT: Final = {
     Code.CONFLICT: "Another record holds this value: link that one, or merge the two in HubSpot.",
     Code.NOT_FOUND: "The record was deleted or merged in HubSpot.",
     Code.REQUIRED: "Map a value to what the account requires.",
+    Code.SEVERAL: "Merge them in HubSpot, or link one of them by hand.",
     Code.OTHER: "See HubSpot's message.",
 }
 _EXISTING = re.compile(r"Existing ID: (\d+)")

@@ -9,6 +9,7 @@ from typing import Final
 from syncline.contract import AssociationType, Choice, ConfigError, ObjectType, Op, Permanent, Retryable, Session
 
 from . import changes, properties
+from .bulk import MATCHES, ROWS, TYPE_IDS
 from .client import PAGE, Client
 from .errors import Json
 
@@ -62,6 +63,8 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
         associations=tuple(AssociationType(key) for key in kind.associated),
         page_size=PAGE,
         count=_count(session, client, kind.key),
+        bulk_rows=ROWS if kind.key in TYPE_IDS else 0,
+        bulk_match=MATCHES.get(kind.key, ()),
         pull_since=any(p.name == changes.modified(kind.key) for p in known),
     )
 

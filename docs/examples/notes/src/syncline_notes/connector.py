@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from syncline.contract import (
     Account,
     AuthMethod,
+    BulkJob,
+    BulkResult,
     Capability,
     Change,
     Code,
+    Collected,
     ConnectorInfo,
     ConnectorSpec,
     DatasetInfo,
@@ -41,6 +44,7 @@ from syncline.contract.normalise import text
 from .wire import TYPES, fields_to_wire, from_wire, property_from_wire
 
 BATCH = 5
+JOB = 20
 PAGE = 3
 KEY = Property("syncline_key", "Syncline key", unique=True, description="Tells which record of ours this note is.")
 CODES = {
@@ -91,7 +95,17 @@ class Notes(ConnectorSpec):
         own = KEY.name if any(p.name == KEY.name for p in properties) else None
         sizes = {Op.CREATE: BATCH, Op.UPDATE: BATCH, **({Op.UPSERT: BATCH} if own else {})}
         return [
-            ObjectType("notes", "Notes", properties, sizes, unique_key=own, key_property=KEY, page_size=PAGE, pull_since=True)
+            ObjectType(
+                "notes",
+                "Notes",
+                properties,
+                sizes,
+                unique_key=own,
+                key_property=KEY,
+                page_size=PAGE,
+                pull_since=True,
+                bulk_rows=JOB,
+            )
         ]
 
     @hookimpl
@@ -112,6 +126,23 @@ class Notes(ConnectorSpec):
         answer = post(session, f"/{object_type.key}/batch", body)
         by_key = {verdict["ref"]: verdict for verdict in answer["results"]}
         return [result(change, by_key.get(change.local_key)) for change in changes]
+
+    @hookimpl
+    def submit(self, session: Session, object_type: ObjectType, job: BulkJob) -> str:
+        if job.perhaps_sent and (known := get(session, "/jobs", name=job.name)["jobs"]):
+            return known[0]["id"]
+        kinds = {p.name: p.kind for p in object_type.properties}
+        items = [item(change, kinds) for change in job.changes]  # Notes takes few at once; for many, write a file
+        return post(session, "/jobs", {"name": job.name, "items": items})["id"]
+
+    @hookimpl
+    def collect(self, session: Session, object_type: ObjectType, token: str, keys: Iterable[str]) -> Iterator[Collected]:  # noqa: ARG002
+        job = get(session, f"/jobs/{token}")
+        if job["state"] == "running":
+            yield Collected(after=0.1)
+            return
+        by_key = {verdict["key"]: verdict for verdict in job["results"]}
+        yield Collected([bulk_result(key, by_key.get(key)) for key in keys])
 
     @hookimpl
     def fetch(
@@ -199,6 +230,16 @@ def result(change: Change, verdict: Mapping[str, Any] | None) -> PushResult:
     code = CODES.get(refused["code"], Code.OTHER)
     error = RecordError(code, refused["message"], refused["field"], refused["code"])
     return PushResult(change.local_key, Status.REJECTED, change.remote_id, error)
+
+
+def bulk_result(key: str, verdict: Mapping[str, Any] | None) -> BulkResult:
+    """A record that an ended job does not mention was not in it."""
+    if verdict is None:
+        return BulkResult(key, Status.NOT_SENT)
+    refused = verdict.get("error")
+    if not refused:
+        return BulkResult(key, Status(verdict["status"]), verdict["id"])
+    return BulkResult(key, Status.REJECTED, error=RecordError(CODES.get(refused["code"], Code.OTHER), refused["message"]))
 
 
 def record(note: Mapping[str, Any], kinds: Mapping[str, Kind]) -> RemoteRecord:

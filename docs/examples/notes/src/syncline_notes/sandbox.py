@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -41,6 +42,7 @@ class Store:
         self.notes: dict[str, dict[str, Any]] = {}
         self.changed: dict[str, str] = {}
         self.lock = threading.Lock()
+        self.jobs: dict[str, dict[str, Any]] = {}
         self._ids = itertools.count(1001)
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
@@ -52,6 +54,9 @@ class Store:
             ("POST", "/notes/read"): lambda: {"notes": [self.shown(i) for i in limited(body["ids"]) if i in self.notes]},
             ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
+            ("POST", "/jobs"): lambda: self.add_job(body["name"], body["items"]),
+            ("GET", "/jobs"): lambda: {"jobs": [job for job in self.jobs.values() if job["name"] == query["name"]]},
+            **{("GET", f"/jobs/{number}"): partial(self.look, number) for number in self.jobs},
         }
         if (method, path) not in known:
             raise Refused(404, f"There is no {method} {path}.")
@@ -80,6 +85,19 @@ class Store:
     def batch(self, op: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Answers in another order than asked, as many services do."""
         return {"results": [{"ref": item["ref"], **self.write(op, item)} for item in items][::-1]}
+
+    def add_job(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+        job = {"id": f"job-{len(self.jobs) + 1}", "name": name, "state": "running", "items": items}
+        self.jobs[job["id"]] = job
+        return job
+
+    def look(self, number: str) -> dict[str, Any]:
+        """Whoever looks first finds the job still running."""
+        job = self.jobs[number]
+        if items := job.pop("items", None):
+            job["results"] = [{"key": item["fields"]["syncline_key"], **self.write("upsert", item)} for item in items]
+            return job
+        return job | {"state": "done"}
 
     def write(self, op: str, item: dict[str, Any]) -> dict[str, Any]:
         note_id = self.keyed(item["fields"].get("syncline_key")) if op == "upsert" else item["id"]

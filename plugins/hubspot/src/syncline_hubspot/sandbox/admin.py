@@ -147,6 +147,14 @@ def _seeded(writer: Writer, given: Json) -> str:
     return record.id
 
 
+def fail_import(call: Call) -> Reply:
+    """Ends an import as failed, where it stands."""
+    portal = _portal(call)
+    one = portal.imports.known[call.args["id"]]
+    one.state, one.updated = "FAILED", portal.clock.now()
+    return Reply(200, {"id": one.id})
+
+
 def dump(call: Call) -> Reply:
     """Every record, archived and merged ones too. `?property=&value=` filters; `?archived=false` leaves out the dead."""
     portal, table = _table(call)

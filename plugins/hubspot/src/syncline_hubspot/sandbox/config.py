@@ -21,6 +21,11 @@ class Config:
     """HubSpot modifies a new record once more by itself after this time; 0 switches it off."""
     shuffle: bool = True
     token_lifetime_s: int = 1800
+    import_rows_per_s: float = 2000.0
+    """How fast an import is worked through; 0: at once."""
+    import_rows: int = 1_048_576
+    import_bytes: int = 512 * 1024 * 1024
+    imports_daily: int = 500
 
     def change(self, changes: dict[str, Any]) -> None:
         known = {field.name: type(getattr(self, field.name)) for field in fields(self)}

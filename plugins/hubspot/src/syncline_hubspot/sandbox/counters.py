@@ -17,10 +17,11 @@ WRITES = frozenset(
         "gdpr_delete",
         "associations_create",
         "associations_archive",
+        "imports_create",
     )
 )
 """Calls that change records or associations."""
-READS = frozenset(("list", "search", "batch_read", "single_get", "associations_read"))
+READS = frozenset(("list", "search", "batch_read", "single_get", "associations_read", "imports_read", "imports_errors"))
 """Calls that read records or associations."""
 
 

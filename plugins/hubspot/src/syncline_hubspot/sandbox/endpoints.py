@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from . import account, admin, associations, associations_v3, batch, merges, oauth, objects, properties, schemas, search
+from . import (
+    account,
+    admin,
+    associations,
+    associations_v3,
+    batch,
+    import_calls,
+    merges,
+    oauth,
+    objects,
+    properties,
+    schemas,
+    search,
+)
 from .router import Endpoint, Handler, Router, Scopes
 from .wire import Call
 
@@ -155,6 +168,12 @@ def _account(router: Router) -> None:
         for version, prefix in (("v3", f"/crm/v3/{resource}"), *((date, f"/crm/{resource}/{date}") for date in DATED)):
             router.add(method, prefix + path, Endpoint(kind, handler, scopes, family=version))
 
+    files = _plain("crm.import")
+    both("POST", "imports", "", "imports_create", import_calls.create, files)
+    both("GET", "imports", "", "imports_read", import_calls.listing, files)
+    both("GET", "imports", "/{id}", "imports_read", import_calls.get, files)
+    both("GET", "imports", "/{id}/errors", "imports_errors", import_calls.errors, files)
+    both("POST", "imports", "/{id}/cancel", "imports_cancel", import_calls.cancel, files)
     both("GET", "owners", "", "owners_list", account.list_owners, owners)
     both("GET", "owners", "/{id}", "owners_get", account.get_owner, owners)
     both("GET", "pipelines", "/{type}", "pipelines_read", account.list_pipelines, deals)
@@ -205,6 +224,7 @@ def _admin(router: Router) -> None:
         ("POST", "/reset", admin.reset),
         ("POST", "/tokens", admin.issue_token),
         ("POST", "/tokens/revoke", admin.revoke_tokens),
+        ("POST", "/imports/{id}/fail", admin.fail_import),
         ("GET", "/objects/{type}", admin.dump),
         ("POST", "/objects/{type}/seed", admin.seed),
         ("POST", "/objects/{type}/{id}/merge", admin.merge_object),

@@ -8,6 +8,7 @@ from typing import Any
 from .clock import Clock, iso
 from .config import Config
 from .definitions import default_definitions
+from .imports import Imports
 from .links import Links
 from .records import BUILT_IN, Kind, Table
 from .wire import Json, error
@@ -38,6 +39,7 @@ class Portal:
         self.tables: dict[str, Table] = {}
         self.schemas: dict[str, Json] = {}
         self.links = Links()
+        self.imports = Imports()
         self.owners = [_owner(number, *name, iso(clock.now())) for number, name in enumerate(_PEOPLE)]
         self.pipelines: dict[str, list[Json]] = {"deals": [_sales_pipeline()], "tickets": [_support_pipeline()]}
         for kind in BUILT_IN:

@@ -106,6 +106,9 @@ class Admin:
         given = [{"from": start, "to": end} for start, end in pairs]
         self._do("POST", f"/associations/{object_type}/{to_type}", given, **query)
 
+    def fail_import(self, number: str, **query: Any) -> None:
+        self._do("POST", f"/imports/{number}/fail", **query)
+
     def delete_property(self, object_type: str, name: str, **query: Any) -> None:
         self._do("DELETE", f"/properties/{object_type}/{name}", **query)
 

@@ -9,6 +9,7 @@ from .clock import Clock
 from .config import Config
 from .counters import Counters
 from .faults import ANSWERS, Faults, Rule, answer_of, emptied, halved, internal_error
+from .importing import advance
 from .limits import Limits
 from .portal import DEFAULT_PORTAL, Portal
 from .router import Endpoint
@@ -81,6 +82,8 @@ class Server:
             await asyncio.sleep(self.config.latency_ms / 1000)
         if endpoint.scopes is not None:
             require(call.grant, endpoint.scopes(call))
+        if call.portal.imports.open:
+            advance(call.portal)
         rule = self.faults.strike(endpoint.kind, call.method, call.path, call.grant.portal_id)
         if rule and rule.kind in ANSWERS:
             raise answer_of(rule, call.grant.budget)

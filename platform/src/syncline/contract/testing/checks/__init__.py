@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import catalog, description, faults, process, push, read, secrecy
+from . import bulk, catalog, description, faults, process, push, read, secrecy
 
-__all__ = ["catalog", "description", "faults", "process", "push", "read", "secrecy"]
+__all__ = ["bulk", "catalog", "description", "faults", "process", "push", "read", "secrecy"]
