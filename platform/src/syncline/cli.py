@@ -107,6 +107,36 @@ def workers() -> None:
 
 
 @main.command()
+@click.argument("sync", default="")
+@click.option("--all", "everything", is_flag=True, help="Also what changed in the accounts that no mapping writes.")
+@click.option("--refresh", is_flag=True, help="Ask the accounts first what they offer now.")
+@click.option(
+    "--fail-level",
+    type=click.Choice(["open", "never"]),
+    default="never",
+    show_default=True,
+    help="Exit with 1 when a change touches a mapping, or never.",
+)
+def drift(sync: str, everything: bool, refresh: bool, fail_level: str) -> None:
+    """Lists what changed in the accounts that published mappings write: of SYNC (its number or name), or of all syncs."""
+    set_up_django()
+    from rich.console import Console
+
+    from syncline import drifts
+    from syncline.contract import ConfigError
+
+    console = Console()
+    try:
+        syncs = drifts.chosen(sync)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    asked = not refresh or drifts.refresh(syncs, console)
+    found = drifts.show(syncs, console, everything=everything)
+    if not asked or (found and fail_level == "open"):
+        sys.exit(1)
+
+
+@main.command()
 @click.argument("key")
 @click.option("--port", default=0, show_default="a free one", help="Port on 127.0.0.1.")
 def sandbox(key: str, port: int) -> None:

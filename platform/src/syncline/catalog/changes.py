@@ -57,10 +57,10 @@ def record(connection: Connection, diff: Diff, before: Objects, after: Objects) 
     )
 
 
-def open_changes(connection: Connection) -> list[CatalogChange]:
+def open_changes(connection: Connection, object_type: str = "") -> list[CatalogChange]:
     """Changes that were not taken back, oldest first; what was added is never taken back, it is removed later."""
     rows = CatalogChange.objects.filter(connection=connection, settled_at=None).exclude(aspect=Aspect.ADDED)
-    return list(rows.order_by("id"))
+    return list((rows.filter(object_type=object_type) if object_type else rows).order_by("id"))
 
 
 def _noted(diff: Diff, before: Objects, after: Objects) -> Iterator[Noted]:

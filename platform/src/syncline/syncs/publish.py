@@ -92,7 +92,7 @@ def publish(sync: Sync, user: User) -> MappingVersion:
 
 
 def _next_version(sync: Sync, content: MappingContent, defined: Definitions, user: User) -> MappingVersion:
-    if sync.current is not None and sync.current.digest == content.digest and accepted(_published(sync.current), defined):
+    if sync.current is not None and sync.current.digest == content.digest and accepted(definitions_of(sync.current), defined):
         return sync.current
     newest = sync.versions.order_by("-number").first()
     version = MappingVersion.objects.create(
@@ -122,7 +122,7 @@ def compiled(version: MappingVersion) -> CompiledMapping:
     dataset or object is gone.
     """
     dataset, object_type = _ends(version.sync)
-    content, published = MappingContent.from_json(version.content), _published(version)
+    content, published = MappingContent.from_json(version.content), definitions_of(version)
     if version.sync.drift_policy == Sync.DriftPolicy.STOP:
         _stop_at(drifted(content, dataset.info, object_type, published))
     return compile_published(content, dataset.info, object_type, published)
@@ -154,10 +154,10 @@ def drift(version: MappingVersion) -> tuple[Drifted, ...]:
     ConfigError when its dataset or object is gone.
     """
     dataset, object_type = _ends(version.sync)
-    return drifted(MappingContent.from_json(version.content), dataset.info, object_type, _published(version))
+    return drifted(MappingContent.from_json(version.content), dataset.info, object_type, definitions_of(version))
 
 
-def _published(version: MappingVersion) -> Definitions:
+def definitions_of(version: MappingVersion) -> Definitions:
     """How the properties were defined then; versions from before this was kept have nothing to compare with."""
     kept: Definitions = version.content.get("definitions", {})
     return kept

@@ -33,7 +33,7 @@ class Drifted:
     """What happened to the target of one rule.
 
     `aspect`: removed, read_only, kind or choices. `suspends`: the whole rule; choices that are gone suspend it only in records
-    that have one of them (`gone`). `sentence`: what changed and what happens; `remedy`: what a person can do.
+    that have one of them (`gone`). `sentence`: what changed; `remedy`: what a person can do.
     """
 
     rule: RuleContent
@@ -41,6 +41,14 @@ class Drifted:
     sentence: str
     remedy: str
     gone: frozenset[str] = frozenset()
+
+    @property
+    def effect(self) -> str:
+        """What happens in runs meanwhile."""
+        if self.suspends:
+            return "The rule is suspended."
+        values = "one of these values" if len(self.gone) > 1 else "this value"
+        return f"In records with {values} it is left as it is; all else is delivered."
 
     @property
     def suspends(self) -> bool:
@@ -52,7 +60,7 @@ class Drifted:
 
     @property
     def problem(self) -> Problem:
-        return Problem(f"Rule “{self.rule.label}”", f"{self.sentence} {self.remedy}", self.target)
+        return Problem(f"Rule “{self.rule.label}”", f"{self.sentence} {self.effect} {self.remedy}", self.target)
 
 
 def definitions(content: MappingContent, object_type: ObjectType) -> dict[str, dict[str, Any]]:
@@ -91,9 +99,8 @@ def compile_published(
     that are there already would be created again.
     """
     changes = drifted(content, dataset, object_type, published or {})
-    matched = {step.property for step in content.match.steps}
     lost = [one for one in changes if one.suspends]
-    if fatal := [one.problem for one in changes if one.target in matched and not one.rule.association]:
+    if fatal := [one.problem for one in changes if matches(content, one)]:
         raise MappingInvalid(fatal)
     left_out = {id(one.rule) for one in lost}
     kept = replace(content, rules=tuple(rule for rule in content.rules if id(rule) not in left_out))
@@ -110,21 +117,26 @@ def compile_published(
     )
 
 
+def matches(content: MappingContent, change: Drifted) -> bool:
+    """Whether records are found by what changed: then nothing can go on without it."""
+    return not change.rule.association and change.target in {step.property for step in content.match.steps}
+
+
 def _drift(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType, before: Mapping[str, Any] | None) -> Drifted | None:
     if rule.association:
         return _lost_association(rule, object_type)
     prop = object_type.property(rule.target)
     if prop is None:
-        return Drifted(rule, "removed", _removed(rule, object_type, before), f"The rule is suspended. {_RESTORE}")
+        return Drifted(rule, "removed", _removed(rule, object_type, before), _RESTORE)
     if prop.read_only:
-        return Drifted(rule, "read_only", f"The property “{rule.target}” is now read-only.", f"The rule is suspended. {_RESTORE}")
+        return Drifted(rule, "read_only", f"The property “{rule.target}” is now read-only.", _RESTORE)
     if before is None:
         return None
     if before["kind"] != prop.kind:
         sentence = (
             f"The property “{rule.target}” was a {before['kind']} when the mapping was published, and is a {prop.kind} now."
         )
-        return Drifted(rule, "kind", sentence, f"The rule is suspended. {_ACCEPT}")
+        return Drifted(rule, "kind", sentence, _ACCEPT)
     return _lost_choices(rule, dataset, prop, frozenset(before["choices"]))
 
 
@@ -132,7 +144,7 @@ def _lost_association(rule: RuleContent, object_type: ObjectType) -> Drifted | N
     if rule.target in {one.object_type for one in object_type.associations}:
         return None
     sentence = f"“{object_type.key}” can no longer be associated with “{rule.target}”."
-    return Drifted(rule, "removed", sentence, f"The rule is suspended. {_RESTORE}")
+    return Drifted(rule, "removed", sentence, _RESTORE)
 
 
 def _removed(rule: RuleContent, object_type: ObjectType, before: Mapping[str, Any] | None) -> str:
@@ -148,11 +160,7 @@ def _lost_choices(rule: RuleContent, dataset: DatasetInfo, prop: Property, befor
     gone = gone if possible is None else gone & possible
     if not gone:
         return None
-    many = len(gone) > 1
-    sentence = (
-        f"The property “{rule.target}” no longer has the choice{'s' if many else ''} {listed(sorted(gone))}. "
-        f"In records with {'one of these values' if many else 'this value'} it is left as it is; all else is delivered."
-    )
+    sentence = f"The property “{rule.target}” no longer has the choice{'s' if len(gone) > 1 else ''} {listed(sorted(gone))}."
     remedy = "Add the choice there again and refresh the catalog, or map the value to another one (choice_map) and publish again."
     return Drifted(rule, "choices", sentence, remedy, gone)
 
