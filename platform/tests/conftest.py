@@ -26,6 +26,7 @@ from syncline.contract import (
     ConnectorInfo,
     ConnectorSpec,
     Kind,
+    Limit,
     ObjectType,
     Op,
     Property,
@@ -107,6 +108,12 @@ def _form(body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(body.decode()).items()}
 
 
+LIMITS = (
+    Limit("calls", "app_account", "every call", 10.0, 100),
+    Limit("daily", "account", "every call of a day", 86_400.0, 5_000, every_call=True),
+)
+
+
 class Toy(ConnectorSpec):
     @hookimpl
     def describe(self) -> ConnectorInfo:
@@ -121,7 +128,7 @@ class Toy(ConnectorSpec):
             "additionalProperties": False,
         }
         able = frozenset({Capability.CHECK, Capability.DISCOVER, Capability.CREATE_PROPERTIES})
-        return ConnectorInfo("toy", "Toy", "1", ">=1,<2", able, settings_schema=schema, hosts=("*.toy.example",))
+        return ConnectorInfo("toy", "Toy", "1", ">=1,<2", able, settings_schema=schema, hosts=("*.toy.example",), limits=LIMITS)
 
     @hookimpl
     def auth_methods(self) -> Sequence[AuthMethod]:

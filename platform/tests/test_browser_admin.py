@@ -64,6 +64,7 @@ def pages_of(one: Estate) -> Iterator[str]:
         yield f"/admin/syncline/{name}/{obj.pk}/change/"
     yield f"/admin/syncline/sync/{one.sync.pk}/preview/?key={one.owner.pk}"
     yield "/admin/syncline/connection/add/?connector=toy"
+    yield f"/admin/syncline/connection/{one.connection.pk}/budget/"
     yield f"/admin/auth/user/{one.link.local_key}/change/"
 
 

@@ -39,6 +39,7 @@ def pages_of(one: Estate) -> Iterator[str]:
         yield address(f"{model}_delete", obj.pk)
     yield address("sync_preview", one.sync.pk) + f"?key={one.owner.pk}"
     yield address("run_progress", one.run.pk)
+    yield address("connection_budget", one.connection.pk)
     yield address("sync_add") + f"?connection={one.connection.pk}"
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,6 +20,7 @@ from syncline.catalog import service as catalog
 from syncline.connections import service
 from syncline.connections.models import Connection, Grant
 
+from . import budget
 from .base import ActionsAdmin, ModelForm, ObjectAction, StockInline, is_staff, person, rights
 from .display import badge, shortened
 from .registrations import asked_connector, choose_connector
@@ -121,6 +122,13 @@ class ConnectionPage(ActionsAdmin):
         "refresh": ObjectAction(refresh, "run"),
         "disconnect": ObjectAction(disconnect),
     }
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.call_allowance)
+        return [path("<path:object_id>/budget/", view, name="syncline_connection_budget"), *super().get_urls()]
+
+    def call_allowance(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return budget.page(self, request, object_id)
 
     def connection_of(self, obj: Any) -> Connection:
         return cast(Connection, obj)
