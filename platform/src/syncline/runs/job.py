@@ -11,7 +11,6 @@ from django.db import connection
 
 from syncline.catalog import service as catalog
 from syncline.connections.budget import Lane
-from syncline.connections.budget import Lane
 from syncline.connections.sessions import open_session
 from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
@@ -35,12 +34,6 @@ from .push.sender import Sender
 from .push.work import Deferred, Policy, Verdict
 
 MAX_ROUNDS = 5
-LANES: dict[int, Lane] = {
-    RunPart.Priority.SCHEDULED: Lane.SCHEDULED,
-    RunPart.Priority.CHANGE: Lane.CHANGE,
-    RunPart.Priority.INTERACTIVE: Lane.INTERACTIVE,
-}
-"""How urgently the account is called, by the part's priority; what is not here is a backfill."""
 LANES: dict[int, Lane] = {
     RunPart.Priority.SCHEDULED: Lane.SCHEDULED,
     RunPart.Priority.CHANGE: Lane.CHANGE,
