@@ -17,7 +17,7 @@ from syncline.registry import dataset
 from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
-from .queue import QUEUE
+from .queue import QUEUE, mark_followers
 from .undone import give_back
 
 SUSPENDED = "suspended"
@@ -62,6 +62,7 @@ def close_run(run_id: int) -> Run | None:
         run.finished_at = timezone.now()
         run.save()
         give_back(run.pk)
+        mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
         ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code))

@@ -13,14 +13,14 @@ from syncline import background
 from syncline.contract import SynclineError
 from syncline.syncs.models import Sync
 
-from . import changes, claims
+from . import changes, claims, follow, queue
 from .close import close_run
 from .execute import work
 from .models import Run, RunPart
 from .queue import QUEUE
 from .start import AlreadyRunning, start_run
 
-TICK = "tick"
+TICK = queue.TICK
 TICK_SECONDS = 10.0
 
 log = logging.getLogger("syncline.runs")
@@ -40,6 +40,7 @@ def _answer(_seconds: float) -> bool:
 
 def tick() -> None:
     start_due()
+    follow.start_marked()
     changes.tick()
     for run_id in claims.bury():
         close_run(run_id)

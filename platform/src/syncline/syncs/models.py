@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 
+from . import following
 from .engine.content import Mode, NullPolicy, WriteMode
 
 
@@ -97,6 +99,8 @@ class Sync(models.Model):
         "syncline.MappingVersion", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", editable=False
     )
     next_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    #: The run after which it is to start; null when nothing of the sync it follows has ended since.
+    follows_run_id = models.BigIntegerField(null=True, blank=True, editable=False)
     next_changes_at = models.DateTimeField(null=True, blank=True, editable=False)
     #: Why it could not start when it was due; null since it started, was published or is not scheduled any more.
     blocked_reason = models.TextField(null=True, blank=True, editable=False)
@@ -116,6 +120,11 @@ class Sync(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        super().clean()
+        if complaint := following.complaint(self):
+            raise ValidationError({"follows": complaint})
 
 
 class FieldRule(models.Model):
