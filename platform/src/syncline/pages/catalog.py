@@ -14,6 +14,7 @@ from syncline.catalog import codec, overview
 from syncline.catalog.models import ObjectSnapshot
 from syncline.contract import Property
 
+from . import drift
 from .base import ConnectionAdmin
 from .filters import ConnectionFilter
 
@@ -50,6 +51,7 @@ class CatalogPage(ConnectionAdmin):
             object_type=object_type,
             q=asked,
             properties=list(fitting(object_type.properties, asked)),
+            history=drift.history(snapshot),
         )
         return TemplateResponse(request, "admin/syncline/objectsnapshot/page.html", context)
 

@@ -19,6 +19,7 @@ from syncline.runs.models import Run
 from syncline.runs.workers import listed
 from syncline.syncs.models import Sync
 
+from . import drift
 from .display import TONES, badge, duration
 from .filters import REVIEW
 
@@ -34,6 +35,7 @@ def overview(user: User) -> dict[str, Any]:
         "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
         "attention": attention(user),
         "blocked": blocked_syncs(user),
+        "changed": drift.of_user(user),
         "broken": registry.broken(),
         "workers": workers(user),
     }

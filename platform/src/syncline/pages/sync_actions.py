@@ -16,6 +16,7 @@ from syncline.runs.start import start_run
 from syncline.syncs import publish as publishing
 from syncline.syncs.models import Sync
 
+from . import drift
 from .base import Answered, ObjectAction, person
 
 
@@ -76,7 +77,7 @@ def publish(page: Any, request: HttpRequest, sync: Sync) -> str:
     except PermissionDenied as error:
         raise ConfigError(str(error)) from error
     if version.pk == before:
-        return f"The draft says what version {version.number} says; nothing had to be published."
+        return f"The draft says what version {version.number} says, and the account is as it was; nothing had to be published."
     return f"Published as version {version.number}. Runs that start from now on use it."
 
 
@@ -101,6 +102,8 @@ ACTIONS = {
     "suggest": ObjectAction(suggest),
     "create-properties": ObjectAction(create_properties),
     "publish": ObjectAction(publish),
+    "leave-out": ObjectAction(drift.leave_out),
+    "refresh-catalog": ObjectAction(drift.refresh, "run"),
     "run": ObjectAction(run, "run", _newest_run),
     "retry": ObjectAction(retry, "run", _newest_run),
 }

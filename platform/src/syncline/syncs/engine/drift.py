@@ -134,7 +134,7 @@ def _drift(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType, bef
         return None
     if before["kind"] != prop.kind:
         sentence = (
-            f"The property “{rule.target}” was a {before['kind']} when the mapping was published, and is a {prop.kind} now."
+            f"The property “{rule.target}” was of type {before['kind']} when the mapping was published; it is {prop.kind} now."
         )
         return Drifted(rule, "kind", sentence, _ACCEPT)
     return _lost_choices(rule, dataset, prop, frozenset(before["choices"]))
