@@ -60,7 +60,7 @@ class NewSyncForm(ModelForm):
 class SyncForm(ModelForm):
     class Meta:
         model = Sync
-        fields = ("name", "mode", "segment", "filter", "gone_policy", "cron", "enabled")
+        fields = ("name", "mode", "segment", "filter", "gone_policy", "drift_policy", "cron", "enabled")
         labels = {"cron": "Schedule (cron, UTC)", "enabled": "Switched on"}
         widgets = {
             "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),

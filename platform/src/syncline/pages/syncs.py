@@ -20,6 +20,7 @@ from syncline.syncs import publish as publishing
 from syncline.syncs.engine.transforms import TRANSFORMS
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
+from . import drift
 from .base import ActionsAdmin, ObjectAction, StockInline, carry_out, is_staff, person, rights
 from .display import badge, link
 from .filters import ConnectionFilter
@@ -98,7 +99,7 @@ class SyncPage(ActionsAdmin):
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
         return [
-            ("What is synced", {"fields": ["name", "mode", "segment", "filter", "gone_policy"]}),
+            ("What is synced", {"fields": ["name", "mode", "segment", "filter", "gone_policy", "drift_policy"]}),
             ("When", {"fields": ["cron", "enabled", "next_times"]}),
         ]
 
@@ -204,6 +205,7 @@ def change_context(sync: Sync) -> dict[str, Any]:
     return {
         "draft": draft,
         "problems": publishing.problems(sync),
+        **drift.of_sync(sync),
         "unpublished": sync.current is None or sync.current.digest != draft.digest,
         "versions": list(versions[:VERSIONS_SHOWN]),
         "last_runs": list(runs[:5]),
