@@ -11,6 +11,8 @@ from syncline.contract import (
     Account,
     AuthError,
     Change,
+    ConnectorInfo,
+    Limit,
     ObjectType,
     OutcomeUnknown,
     Permanent,
@@ -163,3 +165,40 @@ class ExpectsTheDocumentedBody(Pushing):
         if "no reason" in str(error):
             raise KeyError("message")
         raise error
+
+
+@breaks("limits")
+class CountsAgainstAnUnknownLimit(Notes):
+    @hookimpl
+    def check(self, session: Session) -> Account:
+        url = session.settings["base_url"] + "/account"
+        found = answered(session.http.request("GET", url, limit="serach", repeatable=True))
+        return Account(found["id"], found["name"])
+
+
+class Limited(Notes):
+    limits: tuple[Limit, ...] = ()
+
+    @hookimpl
+    def describe(self) -> ConnectorInfo:
+        return replace(super().describe(), limits=self.limits)
+
+
+@breaks("limits")
+class GrantsNothing(Limited):
+    limits = (Limit("calls", "account", "every call", 60.0, 0),)
+
+
+@breaks("limits")
+class LimitsNobodyKnows(Limited):
+    limits = (Limit("calls", "planet", "every call", 60.0, 600),)
+
+
+@breaks("limits")
+class LimitsTwiceByOneName(Limited):
+    limits = (Limit("calls", "account", "reads", 60.0, 600), Limit("calls", "account", "writes", 60.0, 60))
+
+
+@breaks("limits")
+class LearnsNothingFromItsHeaders(Limited):
+    limits = (Limit("calls", "account", "every call", 60.0, 600, headers={"X-Calls-Left": "remaining"}),)

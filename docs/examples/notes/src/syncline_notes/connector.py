@@ -20,6 +20,7 @@ from syncline.contract import (
     ConnectorSpec,
     DatasetInfo,
     Kind,
+    Limit,
     MatchRule,
     MatchStep,
     ObjectType,
@@ -46,6 +47,7 @@ from .wire import TYPES, fields_to_wire, from_wire, property_from_wire
 BATCH = 5
 JOB = 20
 PAGE = 3
+LIMITS = (Limit("calls", "account", "every call", window=60.0, size=600),)
 KEY = Property("syncline_key", "Syncline key", unique=True, description="Tells which record of ours this note is.")
 CODES = {
     "missing": Code.NOT_FOUND,
@@ -78,6 +80,7 @@ class Notes(ConnectorSpec):
             capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
+            limits=LIMITS,
         )
 
     @hookimpl

@@ -64,15 +64,17 @@ class Hooks:
 
 
 class Pauses:
-    """A budget without limit that remembers what it was told to wait."""
+    """A budget without limit that remembers what it was told to wait, and which limits were named."""
 
     def __init__(self) -> None:
         self.longest = 0.0
+        self.named: set[str] = set()
 
     def acquire(self, limit: str) -> None:
-        """There is always room."""
+        self.named.add(limit)
 
-    def pause(self, limit: str, seconds: float) -> None:  # noqa: ARG002
+    def pause(self, limit: str, seconds: float) -> None:
+        self.named.add(limit)
         self.longest = max(self.longest, seconds)
 
     def observe(self, limit: str, headers: Mapping[str, str]) -> None:

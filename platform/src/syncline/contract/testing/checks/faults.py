@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,8 @@ from ..proxy import Fault, answer, html
 
 AFTER = 2.0
 NOWHERE = "http://127.0.0.1:9"  # discard: nothing listens there
+SCOPES = frozenset({"account", "app_account"})
+TOLD = re.compile(r"\{(size|remaining|used)\}")
 
 
 @check("account", Capability.CHECK)
@@ -155,3 +158,19 @@ def _calls(lab: Lab) -> dict[str, Callable[[], object]]:
         "pull": lambda: list(lab.call.pull(session=session, object_type=found, request=request)),
     }
     return {name: call for name, call in calls.items() if name in lab.able}
+
+
+@check("limits", Capability.CHECK)
+def limits(lab: Lab) -> None:
+    """Limits are possible and have one name each, headers tell size, remaining or used, and calls name declared ones only."""
+    declared = {limit.name: limit for limit in lab.info.limits}
+    expect(len(declared) == len(lab.info.limits), "Two limits share a name.")
+    for limit in declared.values():
+        expect(limit.scope in SCOPES, f"The scope {limit.scope!r} of `{limit.name}` is unknown. Known: {sorted(SCOPES)}.")
+        expect(limit.window > 0 and limit.size > 0, f"`{limit.name}` grants {limit.size} calls in {limit.window} s.")
+        mute = [header for header, pattern in limit.headers.items() if not TOLD.search(pattern)]
+        expect(not mute, f"The patterns of {mute} for `{limit.name}` hold none of {{size}}, {{remaining}} and {{used}}.")
+    for call in _calls(lab).values():
+        attempt(call)
+    unknown = sorted(lab.budget.named - set(declared) - {""})
+    expect(not unknown, f"Calls name the limits {unknown}, which are not declared: {sorted(declared) or 'none is'}.")
