@@ -74,6 +74,7 @@ class Vendor:
     def __init__(self) -> None:
         self.own_key, self.lag, self.batch, self.unique_email = True, 0.0, 10, False
         self.tables: dict[str, dict[str, Held]] = {"people": {}, "teams": {}}
+        self.removing: tuple[Op, ...] = (Op.ARCHIVE, Op.DELETE)
         self.faults: list[Fault] = []
         self.poison: set[str] = set()
         self.pushes: list[Call] = []
@@ -108,7 +109,7 @@ class Vendor:
 
     def types(self) -> list[ObjectType]:
         known = (*PROPERTIES, KEY) if self.own_key else PROPERTIES
-        sizes = dict.fromkeys((Op.CREATE, Op.UPDATE, Op.UPSERT, Op.ASSOCIATE), self.batch)
+        sizes = dict.fromkeys((Op.CREATE, Op.UPDATE, Op.UPSERT, Op.ASSOCIATE, *self.removing), self.batch)
         return [
             ObjectType(
                 key,
@@ -140,6 +141,9 @@ class Vendor:
         key, held = change.local_key, self._target(table, change)
         if change.remote_id and (held is None or held.deleted or held.merged_into):
             return PushResult(key, Status.REJECTED, error=RecordError(Code.NOT_FOUND, "There is no such record."))
+        if held and change.op in (Op.ARCHIVE, Op.DELETE):
+            held.deleted = True
+            return PushResult(key, Status.UPDATED, held.id)
         if twin := self._twin(table, change, held):
             error = RecordError(Code.CONFLICT, f"The e-mail belongs to {twin}.", "email", existing_id=twin)
             return PushResult(key, Status.REJECTED, error=error)

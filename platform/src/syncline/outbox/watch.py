@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from syncline.contract import Dataset, DatasetInfo, Dependency, SynclineError
+from syncline.contract import DatasetInfo, Dependency, SynclineError
 from syncline.registry import dataset, datasets
 from syncline.syncs.engine.content import MappingContent
 from syncline.syncs.engine.expressions import Expression
@@ -142,16 +142,6 @@ def missing(dependency: Dependency, columns: Mapping[str, frozenset[str]]) -> st
         if absent := [name for name in names if name not in columns[table]]:
             return f"The table {table} has no column {', '.join(absent)}."
     return ""
-
-
-def undeclared(one: Dataset) -> str:
-    """Why the dataset cannot be watched; "" when it can."""
-    if one.depends_on:
-        return ""
-    return (
-        f"The dataset {one.info.key} does not say which tables it depends on, so that changes of it cannot be watched."
-        " Leave the schedule of changes empty, or have its app declare depends_on."
-    )
 
 
 def _complain(broken: Mapping[int, str]) -> None:

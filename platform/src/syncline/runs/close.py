@@ -14,6 +14,7 @@ from syncline.contract import SynclineError
 from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.registry import dataset
 
+from . import removals
 from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
@@ -76,12 +77,10 @@ def _still_going(run: Run) -> bool:
 
 def _last_part_queued(run: Run) -> bool:
     """What left the sync is known only after everything was read: that part comes last, and only when all others are done."""
-    if run.parts.filter(state__in=(RunPart.State.DEAD, RunPart.State.CANCELLED)).exists():
+    if not removals.queue_last(run):
         return False
-    last = run.parts.filter(kind=RunPart.Kind.LEAVING, state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
-    if last:
-        background.ring(QUEUE)
-    return bool(last)
+    background.ring(QUEUE)
+    return True
 
 
 def _explain_quiet(run: Run) -> None:
@@ -145,6 +144,7 @@ def _verdict(run: Run, troubled: Collection[str]) -> tuple[str, str]:
         (uncertain, "with unknown outcome"),
         (pending, "not delivered yet"),
         (_put_off(run), "put off until the next run"),
+        (run.withheld, "removals withheld until a person approves them"),
         *left_over(run),
     ]
     said = [*(f"{number} {what}" for number, what in troubles if number), *_suspended(run)]

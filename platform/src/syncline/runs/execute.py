@@ -14,7 +14,7 @@ from syncline.connections.tokens import mark
 from syncline.contract import Retryable, SynclineError
 from syncline.contract.http import backoff
 
-from . import claims
+from . import claims, mirror
 from .claims import Claim, Lease
 from .close import close_run
 from .job import Job
@@ -33,6 +33,7 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
     RunPart.Kind.RANGE: steps.push_range,
     RunPart.Kind.KEYS: steps.push_keys,
     RunPart.Kind.PLANNED: apply.apply_rows,
+    RunPart.Kind.LEAVING: mirror.remove_left,
 }
 
 #: Runs of these kinds do something else with some of their parts.

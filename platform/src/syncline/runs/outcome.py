@@ -74,6 +74,7 @@ NEXT_STEPS: Final = {
     "put_off": "Run the sync again when these records are at rest; see in their ledger pages what happened.",
     "open": "Nothing to do: the next run looks up what became of it before anything is sent again.",
     "suspended": "Restore the property in the account and refresh the catalog, or remove the rule and publish the mapping.",
+    "withheld": "Look through the list on the run's page; approve it there, or correct what made these records leave.",
     "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
 }
 DEFAULT_STEP: Final = "Correct the record here or the mapping; it is sent again once one of them changes, or once a day."

@@ -29,6 +29,7 @@ from .engine import CompiledMapping, MappingContent, MappingInvalid, Problem, Ru
 from .engine.drift import Definitions, Drifted, accepted, compile_published, definitions, drifted
 from .engine.preview import Preview, PreviewPlan
 from .models import FieldRule, MappingVersion, MatchStepRow, Sync
+from .promises import broken_promises
 
 
 def draft_content(sync: Sync) -> MappingContent:
@@ -67,7 +68,7 @@ def problems(sync: Sync) -> list[Problem]:
         dataset, object_type = _ends(sync)
     except SynclineError as error:
         return [Problem("Sync", str(error))]
-    return list(check_mapping(draft_content(sync), dataset.info, object_type))
+    return [*check_mapping(draft_content(sync), dataset.info, object_type), *broken_promises(sync, dataset, object_type)]
 
 
 def publish(sync: Sync, user: User) -> MappingVersion:

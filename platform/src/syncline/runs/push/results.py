@@ -166,6 +166,8 @@ def _refused(work: Work, error: RecordError) -> Outcome:
 def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answer:
     if survivor is None and work.adopting:
         return _vanished(work)
+    if survivor is None and _taken_away_by_us(work):
+        return _recreate(policy, work)
     if survivor is None:
         return _GONE["leave" if policy.mode == "update" else policy.gone_policy](policy, work)
     remote_id, owner = survivor
@@ -186,6 +188,12 @@ def _lost(policy: Policy, work: Work, survivor: tuple[str, str] | None) -> Answe
         work, op=Op.UPDATE, revision=work.revision + 1, remote_id=remote_id, write=write, delivered=None, have={}, again=True
     )
     return Answer(moved, again)
+
+
+def _taken_away_by_us(work: Work) -> bool:
+    """It left the sync, its removal got no answer, and it came back: that is no deletion by somebody else."""
+    link = work.row.link
+    return bool(link and link.state == State.UNCERTAIN and link.uncertain_op in (Op.ARCHIVE, Op.DELETE))
 
 
 def _vanished(work: Work) -> Answer:

@@ -39,7 +39,7 @@ from .lookup import owners
 from .results import outcome, postponed
 from .work import Deferred, Policy, Sent, Work, associations
 
-RESENDABLE = frozenset({Op.UPDATE, Op.UPSERT, Op.ASSOCIATE})
+RESENDABLE = frozenset({Op.UPDATE, Op.UPSERT, Op.ASSOCIATE, Op.ARCHIVE, Op.DELETE})
 PAUSES = (1.0, 3.0)
 UNDONE = (Retryable, AuthError, ConfigError, UnsupportedFeature)
 

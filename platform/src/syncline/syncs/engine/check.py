@@ -200,5 +200,6 @@ def _operations(mode: str, object_type: ObjectType) -> str:
         Mode.UPSERT: {"create": Op.CREATE, "update": Op.UPDATE},
         Mode.CREATE: {"create": Op.CREATE},
         Mode.UPDATE: {"update": Op.UPDATE},
+        Mode.MIRROR: {"create": Op.CREATE, "update": Op.UPDATE},
     }
     return " and ".join(name for name, op in needed[Mode(mode)].items() if not offered & {op, Op.UPSERT})

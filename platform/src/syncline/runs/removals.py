@@ -1,0 +1,63 @@
+"""When removals have their turn in a run, and how a person lets withheld ones pass."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.contrib.auth.models import User
+
+from syncline.connections import access
+from syncline.contract import ConfigError
+from syncline.syncs.engine.content import Mode
+from syncline.syncs.models import Sync
+
+from .models import PlanRow, Run, RunPart
+
+KINDS: Final = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.CHANGES, Run.Kind.KEYS)
+PERMISSION: Final = "syncline.approve_removal"
+
+
+def queue_last(run: Run) -> bool:
+    """Adds the part that removes what left, once every other part is done; False when there is nothing (more) to look at.
+
+    For the transaction that would close the run, which holds its row.
+    """
+    if not _mirrors(run):
+        return False
+    if any(run.parts.exclude(state=RunPart.State.DONE).values_list("pk", flat=True)[:1]):
+        return False
+    newest = run.parts.order_by("-pk").first()
+    if newest is None or newest.kind == RunPart.Kind.LEAVING:
+        return False
+    RunPart.objects.create(run=run, kind=RunPart.Kind.LEAVING, priority=max(newest.priority, RunPart.Priority.BACKFILL))
+    return True
+
+
+def _mirrors(run: Run) -> bool:
+    mirrored = run.version.content["mode"] == Mode.MIRROR and run.sync.delete_policy != Sync.DeletePolicy.IGNORE
+    return mirrored and run.kind in KINDS
+
+
+def withheld(run: Run) -> int:
+    """How many removals of this run still wait for a person."""
+    return PlanRow.objects.filter(run=run, action=PlanRow.Action.REMOVE, state=PlanRow.State.PLANNED).count()
+
+
+def may_approve(user: User, run: Run) -> bool:
+    return user.has_perm(PERMISSION) and access.may_run(user, run.sync.connection)
+
+
+def approve(run: Run, user: User) -> Run:
+    """Starts a run that removes exactly what this one withheld, as far as it is still not part of the sync."""
+    from .start import check, created
+
+    if not may_approve(user, run):
+        raise ConfigError(
+            "You may not let removals pass. Ask somebody with the permission “Can approve removals that were withheld”."
+        )
+    if run.kind == Run.Kind.PLAN or not withheld(run):
+        raise ConfigError(f"Run {run.pk} withholds no removals (any more). Look at the latest run of the sync.")
+    check(run.sync, user)
+    with created(run.sync, kind=Run.Kind.REMOVAL, trigger="manual", requested_by=user, plan=run, approved_by=user) as started:
+        RunPart.objects.create(run=started, kind=RunPart.Kind.LEAVING, priority=RunPart.Priority.INTERACTIVE)
+    return started

@@ -1,0 +1,67 @@
+"""What a sync's settings promise beyond its mapping, and why that cannot be kept: removals, and changes that are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from syncline.contract import Dataset, ObjectType, Op
+
+from .engine.content import Mode
+from .engine.problems import Problem
+from .models import Sync
+
+REMOVAL_OPS: Final[Mapping[str, Op]] = {
+    Sync.DeletePolicy.CLEAR: Op.UPDATE,
+    Sync.DeletePolicy.ARCHIVE: Op.ARCHIVE,
+    Sync.DeletePolicy.DELETE: Op.DELETE,
+}
+"""What a delete policy needs the system to offer; one that is not here removes nothing."""
+
+
+def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> Iterator[Problem]:
+    """Problems of the draft, none when all can be kept."""
+    if removes(sync) and (reason := not_offered(sync, object_type) or shared(sync)):
+        yield Problem("Removal", reason)
+    if sync.changes_cron and (reason := undeclared(dataset)):
+        yield Problem("Changes", reason)
+
+
+def removes(sync: Sync) -> bool:
+    """Whether its draft takes anything away."""
+    return sync.mode == Mode.MIRROR and sync.delete_policy in REMOVAL_OPS
+
+
+def not_offered(sync: Sync, object_type: ObjectType) -> str:
+    """Why the delete policy cannot be carried out there; "" when it can."""
+    op = REMOVAL_OPS.get(sync.delete_policy)
+    if op is None or object_type.batch_sizes.get(op):
+        return ""
+    return (
+        f"“{sync.get_delete_policy_display()}” is not possible for {object_type.title}: the system offers no {op.value} for them."
+        " Choose another policy for records that left the sync."
+    )
+
+
+def shared(sync: Sync) -> str:
+    """Why removing would take away what another sync delivers; "" when nobody else does."""
+    others = Sync.objects.filter(
+        connection=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset, enabled=True, current__isnull=False
+    )
+    other = others.exclude(pk=sync.pk).first()
+    if other is None:
+        return ""
+    return (
+        f"The sync {other.name} delivers the same dataset to the same object, so that what left this sync may belong to that one."
+        " Make one sync of the two, or leave what left it as it is."
+    )
+
+
+def undeclared(one: Dataset) -> str:
+    """Why changes of the dataset cannot be watched; "" when they can."""
+    if one.depends_on:
+        return ""
+    return (
+        f"The dataset {one.info.key} does not say which tables it depends on, so that its changes cannot be watched."
+        " Leave the schedule of changes empty, or have its app declare depends_on."
+    )
