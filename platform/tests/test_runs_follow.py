@@ -163,7 +163,7 @@ def test_a_single_record_that_others_wait_for_brings_these_along_and_nobody_else
 def test_a_circle_is_refused_and_one_that_came_about_all_the_same_does_not_turn(lab: Lab, chain: list[Sync]) -> None:
     teams, people, named = chain
     teams.follows = named
-    with pytest.raises(ValidationError, match="wait for each other: .*teams → .*people → .*people. Let one of them follow none"):
+    with pytest.raises(ValidationError, match=r"wait for each other: .*teams → .*people → .*people\. Let"):
         teams.full_clean()
     people.follows = people
     with pytest.raises(ValidationError, match="wait for each other"):

@@ -60,7 +60,7 @@ class NewSyncForm(ModelForm):
 class SyncForm(ModelForm):
     class Meta:
         model = Sync
-        fields = ("name", "mode", "segment", "filter", "gone_policy", "drift_policy", "cron", "enabled")
+        fields = ("name", "mode", "segment", "filter", "gone_policy", "drift_policy", "cron", "follows", "enabled")
         labels = {"cron": "Schedule (cron, UTC)", "enabled": "Switched on"}
         widgets = {
             "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
@@ -72,6 +72,15 @@ class SyncForm(ModelForm):
         if "segment" in self.fields:
             self.fields["segment"] = forms.ChoiceField(
                 choices=self._segments(), required=False, help_text="Which records take part."
+            )
+        if "follows" in self.fields:
+            beside = Sync.objects.filter(connection_id=self.instance.connection_id).exclude(pk=self.instance.pk)
+            self.fields["follows"] = forms.ModelChoiceField(
+                beside.order_by("name"),
+                required=False,
+                label="Starts after",
+                empty_label="nothing: by its schedule, or by hand",
+                help_text="It starts when a whole run of that sync has ended, e.g. people after companies.",
             )
 
     def _segments(self) -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ class StepInline(DraftInline):
 class SyncPage(ActionsAdmin):
     form = SyncForm
     list_display = ["name", "what", "over", "mode", "timetable", "last_run", "next_due_at", "blocked", "enabled"]
-    list_select_related = ["connection"]
+    list_select_related = ["connection", "follows"]
     list_filter = [ConnectionFilter, "enabled"]
     search_fields = ["name", "dataset", "object_type"]
     search_help_text = "Name, dataset or object"
@@ -74,7 +74,8 @@ class SyncPage(ActionsAdmin):
     save_as = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
-        return super().get_queryset(request).select_related("connection__owner", "current").defer("connection__credentials")
+        seen = super().get_queryset(request).select_related("connection__owner", "current", "follows")
+        return seen.defer("connection__credentials")
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return overview.with_last_run(rows).defer("connection__credentials", "current__content")
@@ -100,7 +101,7 @@ class SyncPage(ActionsAdmin):
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
         return [
             ("What is synced", {"fields": ["name", "mode", "segment", "filter", "gone_policy", "drift_policy"]}),
-            ("When", {"fields": ["cron", "enabled", "next_times"]}),
+            ("When", {"fields": ["cron", "follows", "enabled", "next_times"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -175,7 +176,7 @@ class SyncPage(ActionsAdmin):
 
     @admin.display(description="schedule", ordering="cron", empty_value="by hand")
     def timetable(self, obj: Sync) -> str:
-        return obj.cron
+        return f"after {obj.follows.name}" if obj.follows else obj.cron
 
     @admin.display(description="last run", empty_value="never")
     def last_run(self, obj: Any) -> SafeString | None:
@@ -192,6 +193,8 @@ class SyncPage(ActionsAdmin):
     def next_times(self, obj: Sync) -> str:
         if not obj.enabled:
             return "never: the sync is switched off"
+        if obj.follows:
+            return f"after each whole run of {obj.follows.name}"
         times = schedule.next_times(obj.cron)
         return ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in times) or "by hand only; write a schedule above to have it run"
 
