@@ -11,7 +11,7 @@ from syncline_hubspot.sandbox.process import RunningSandbox
 COMPANIES = "/crm/v3/objects/companies"
 SEARCH = f"{COMPANIES}/search"
 LINKS = "/crm/v4/associations/contacts/companies/batch/read"
-DEFAULTS = {"limits": True, "burst": 190, "search_per_second": 5, "associations_burst": 150, "daily": 625_000}
+DEFAULTS = {"limits": True, "burst": 190, "search_per_second": 5, "associations_burst": 150, "daily": 625_000, "oauth_burst": 110}
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,18 @@ def test_errors_carry_the_headers_too(sandbox: RunningSandbox) -> None:
     assert limit_headers(sandbox.request("GET", f"{COMPANIES}/1"))["remaining"] == "189"
 
 
-def test_an_oauth_token_gets_no_daily_headers(sandbox: RunningSandbox) -> None:
-    headers = limit_headers(sandbox.request("GET", COMPANIES, token=oauth_token(sandbox)))
-    assert headers["max"] == "190"
+def test_an_oauth_app_has_less_in_ten_seconds_and_no_day(sandbox: RunningSandbox) -> None:
+    token = oauth_token(sandbox)
+    headers = limit_headers(sandbox.request("GET", COMPANIES, token=token))
+    assert (headers["max"], headers["remaining"], headers["secondly"]) == ("110", "109", "11")
     assert not [name for name in headers if name.startswith("daily")]
+    sandbox.admin.config(daily=1, oauth_burst=3)
+    assert [sandbox.request("GET", COMPANIES, token=token).status_code for _ in range(3)] == [200, 200, 429]
+    assert sandbox.request("GET", COMPANIES).status_code == 200  # another app of the account, whose day is not over
+
+
+def test_answers_to_associations_tell_of_the_day_only(sandbox: RunningSandbox) -> None:
+    assert set(limit_headers(sandbox.request("POST", LINKS, {"inputs": []}))) == {"daily", "daily-remaining"}
 
 
 def test_search_has_its_own_second_and_its_own_429(sandbox: RunningSandbox) -> None:

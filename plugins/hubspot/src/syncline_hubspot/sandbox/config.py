@@ -10,7 +10,9 @@ from typing import Any
 class Config:
     limits: bool = True
     burst: int = 190
-    """Calls per rolling ten seconds and app, without search and associations."""
+    """Calls per rolling ten seconds and private token, without search and associations."""
+    oauth_burst: int = 110
+    """The same for an OAuth app, which has no allowance by the day."""
     search_per_second: int = 5
     associations_burst: int = 150
     daily: int = 625_000

@@ -26,7 +26,7 @@ class Limits:
             return {}
         now = self.clock.now()
         headers: dict[str, str] = {}
-        if self.used_today(grant.portal_id) >= self.config.daily:
+        if grant.private and self.used_today(grant.portal_id) >= self.config.daily:
             raise daily_reached()
         if pool == "search":
             self._take(("search", str(grant.portal_id)), now, 1.0, self.config.search_per_second, pool)
@@ -34,15 +34,17 @@ class Limits:
             self._take(("associations", grant.budget), now, 10.0, self.config.associations_burst, pool)
         else:
             headers = self._burst(grant, now)
-        self.days[self._day(grant.portal_id)] = self.used_today(grant.portal_id) + 1
+        if grant.private:  # the day is the account's, and OAuth apps have no part in it
+            self.days[self._day(grant.portal_id)] = self.used_today(grant.portal_id) + 1
         return headers | self._daily(grant)
 
     def _burst(self, grant: Grant, now: float) -> dict[str, str]:
-        left = self._take(("burst", grant.budget), now, 10.0, self.config.burst, "burst")
-        secondly = max(1, self.config.burst // 10)
+        size = self.config.burst if grant.private else self.config.oauth_burst
+        left = self._take(("burst", grant.budget), now, 10.0, size, "burst")
+        secondly = max(1, size // 10)
         return {
             "X-HubSpot-RateLimit-Interval-Milliseconds": "10000",
-            "X-HubSpot-RateLimit-Max": str(self.config.burst),
+            "X-HubSpot-RateLimit-Max": str(size),
             "X-HubSpot-RateLimit-Remaining": str(left),
             "X-HubSpot-RateLimit-Secondly": str(secondly),
             "X-HubSpot-RateLimit-Secondly-Remaining": str(min(secondly - 1, left)),
