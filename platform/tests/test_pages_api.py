@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from syncline.models import Grant, Run, RunPart, Sync
@@ -66,6 +67,25 @@ def test_a_run_is_started_once_and_counted_while_it_goes_on(client: Client, ann:
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
     assert client.post(f"/api/v1/runs/{started['id']}/cancel/").status_code == 409
     assert client.post(f"/api/v1/syncs/{ann.sync.pk}/run/", {"kind": "sideways"}).status_code == 400
+
+
+def test_a_run_is_paused_resumed_and_cancelled_and_its_history_says_so(client: Client, ann: Estate) -> None:
+    run = client.post(f"/api/v1/syncs/{ann.sync.pk}/run/").json()["id"]
+    address = f"/api/v1/runs/{run}"
+    assert client.post(f"{address}/resume/").status_code == 409
+    assert client.post(f"{address}/pause/").json()["state"] == "paused"
+    assert client.post(f"{address}/pause/").json()["detail"] == "This run is not under way; there is nothing to pause."
+    assert client.post(f"{address}/resume/").json()["state"] == "running"
+    assert client.post(f"{address}/cancel/").json()["state"] == "cancelled"
+    said = LogEntry.objects.filter(object_id=str(run)).order_by("pk").values_list("change_message", flat=True)
+    assert list(said) == ["Paused through the API.", "Resumed through the API.", "Cancelled through the API."]
+
+
+def test_chosen_records_are_pushed(client: Client, ann: Estate) -> None:
+    answer = client.post(f"/api/v1/syncs/{ann.sync.pk}/push/", {"keys": ["7", "8"]}, content_type="application/json")
+    assert (answer.status_code, answer.json()["kind"]) == (201, "keys")
+    assert RunPart.objects.get(run=answer.json()["id"]).keys == ["7", "8"]
+    assert client.post(f"/api/v1/syncs/{ann.sync.pk}/push/", {"keys": []}, content_type="application/json").status_code == 400
 
 
 def test_a_grant_to_look_does_not_run(client: Client, ann: Estate, estates: tuple[Estate, Estate]) -> None:

@@ -86,6 +86,34 @@ def test_cancelling_ends_the_run_and_is_kept_in_the_history(client: Client, ann:
     assert "has ended already" in client.post(address, follow=True).content.decode()
 
 
+def test_a_run_is_paused_and_resumed_by_its_buttons(client: Client, ann: Estate, going: Run) -> None:
+    page = reverse("admin:syncline_run_change", args=[going.pk])
+    assert "Resume" not in client.get(page).content.decode()
+    client.post(reverse("admin:syncline_run_do", args=[going.pk, "pause"]))
+    going.refresh_from_db()
+    assert going.state == "paused"
+    shown = client.get(page).content.decode()
+    assert "Resume" in shown
+    assert "Cancel this run" in shown
+    client.post(reverse("admin:syncline_run_do", args=[going.pk, "resume"]))
+    going.refresh_from_db()
+    assert going.state == "running"
+    answer = client.post(reverse("admin:syncline_run_do", args=[going.pk, "resume"]), follow=True)
+    assert "This run is not paused." in answer.content.decode()
+    assert LogEntry.objects.filter(object_id=str(going.pk)).count() == 2
+
+
+def test_a_record_is_pushed_at_once_from_its_ledger_page(client: Client, ann: Estate, going: Run) -> None:
+    found = Link.objects.filter(connection=ann.connection).first()
+    assert found is not None
+    client.post(reverse("admin:syncline_link_do", args=[found.pk, "push"]))
+    part = going.parts.get(kind="keys")
+    assert (part.keys, part.priority) == ([found.local_key], RunPart.Priority.INTERACTIVE)
+    Sync.objects.filter(pk=ann.sync.pk).update(enabled=False)
+    answer = client.post(reverse("admin:syncline_link_do", args=[found.pk, "push"]), follow=True)
+    assert "Enable one, or publish its mapping." in answer.content.decode()
+
+
 def test_completed_with_problems_is_not_called_succeeded(client: Client, ann: Estate) -> None:
     shown = text(client, page_of(ann.run))
     assert "completed with problems" in shown

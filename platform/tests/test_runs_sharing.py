@@ -219,7 +219,13 @@ def test_they_are_carried_out_beside_the_part_a_worker_is_at(lab: Lab) -> None:
 
     asked = threading.Event()
     lab.vendor.push = slow  # type: ignore[method-assign]
-    asker = threading.Thread(target=lambda: (asked.wait(20), push_keys(sync, [urgent]), connection.close()))
+
+    def ask() -> None:
+        asked.wait(20)
+        push_keys(sync, [urgent])
+        connection.close()
+
+    asker = threading.Thread(target=ask)
     asker.start()
     run = ended(lab, run)
     asker.join()

@@ -52,6 +52,10 @@ class RunSerializer(RunBase):
         )  # fmt: skip
 
 
+class KeysSerializer(Plain):
+    keys = serializers.ListField(child=serializers.CharField(max_length=100), min_length=1, max_length=1000)
+
+
 class RunRequestSerializer(Plain):
     kind = serializers.ChoiceField(
         [(Run.Kind.FULL.value, Run.Kind.FULL.label), (Run.Kind.RETRY.value, Run.Kind.RETRY.label)], default=Run.Kind.FULL.value

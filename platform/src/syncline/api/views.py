@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -19,7 +20,7 @@ from syncline.runs import overview, progress, start
 from syncline.runs.models import Run
 from syncline.syncs.models import Sync
 
-from .serializers import ConnectionSerializer, RunRequestSerializer, RunSerializer, SyncSerializer
+from .serializers import ConnectionSerializer, KeysSerializer, RunRequestSerializer, RunSerializer, SyncSerializer
 
 if TYPE_CHECKING:
     Viewing = viewsets.GenericViewSet[Any]
@@ -96,6 +97,24 @@ class SyncViewSet(ReadingViewSet):
         run.refresh_from_db()
         return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
 
+    @extend_schema(
+        request=KeysSerializer,
+        responses={201: RunSerializer, 409: REFUSED},
+        description="Pushes just these records, before everything else: as part of the active run, or by a run of their own.",
+    )
+    @action(detail=True, methods=["post"])
+    def push(self, request: Request, **_pk: str) -> Response:
+        sync = self.get_object()
+        self.refuse_unless_runnable(sync.connection)
+        asked = KeysSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            run = start.push_keys(sync, asked.validated_data["keys"], trigger="api", user=self.user)
+        except SynclineError as error:
+            raise Refused(str(error)) from error
+        run.refresh_from_db()
+        return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
+
 
 class RunViewSet(ReadingViewSet):
     """Runs with their counts, newest first; `?sync=` for one sync's."""
@@ -127,5 +146,30 @@ class RunViewSet(ReadingViewSet):
         if run.state not in Run.ACTIVE:
             raise Refused("This run has ended already; there is nothing to cancel.")
         start.cancel(run)
+        return self.told(run, "Cancelled through the API.")
+
+    @extend_schema(
+        request=None, responses={200: RunSerializer, 409: REFUSED}, description="Nothing new is sent until it is resumed."
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, _request: Request, **_pk: str) -> Response:
+        run = self.get_object()
+        self.refuse_unless_runnable(run.sync.connection)
+        if not start.pause(run):
+            raise Refused("This run is not under way; there is nothing to pause.")
+        return self.told(run, "Paused through the API.")
+
+    @extend_schema(request=None, responses={200: RunSerializer, 409: REFUSED}, description="It goes on where it stood.")
+    @action(detail=True, methods=["post"])
+    def resume(self, _request: Request, **_pk: str) -> Response:
+        run = self.get_object()
+        self.refuse_unless_runnable(run.sync.connection)
+        if not start.resume(run):
+            raise Refused("This run is not paused.")
+        return self.told(run, "Resumed through the API.")
+
+    def told(self, run: Run, sentence: str) -> Response:
+        """The run as it is now; what was done stands in its history, as if it had been done on its page."""
+        LogEntry.objects.log_actions(self.user.pk, [run], CHANGE, sentence, single_object=True)
         run.refresh_from_db()
         return Response(RunSerializer(run).data)

@@ -13,12 +13,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncline.contract import ConfigError
 from syncline.ledger import resolve
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.reading import add_titles, entries
 from syncline.runs import overview
 from syncline.runs.models import Run
 from syncline.runs.outcome import next_step
+from syncline.runs.start import push_keys
 
 from .base import ActionsAdmin, ConnectionAdmin, ObjectAction, person, rights
 from .display import badge, shortened
@@ -44,6 +46,16 @@ def look_again(page: Any, request: HttpRequest, found: Link) -> str:
     return "The next run looks at this record again, whether or not anything changed."
 
 
+def push_now(page: Any, request: HttpRequest, found: Link) -> str:
+    """By the first enabled sync that delivers it: those of one dataset to one object share the link."""
+    syncs = found.connection.syncs.filter(dataset=found.dataset, object_type=found.object_type, enabled=True)
+    sync = syncs.exclude(current=None).select_related("connection__owner", "current").order_by("pk").first()
+    if sync is None:
+        raise ConfigError(f"No enabled sync delivers {found.dataset} to {found.object_type}. Enable one, or publish its mapping.")
+    run = push_keys(sync, [found.local_key], user=person(request))
+    return f"It is being pushed now, before everything else, by run {run.pk} of {sync.name}."
+
+
 @admin.register(Link)
 class LedgerPage(ActionsAdmin):
     list_display = ["record", "status", "there", "delivered_at"]
@@ -56,6 +68,7 @@ class LedgerPage(ActionsAdmin):
         "link": ObjectAction(link_by_hand),
         "unlink": ObjectAction(unlink),
         "look-again": ObjectAction(look_again, "run"),
+        "push": ObjectAction(push_now, "run"),
     }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Link]:

@@ -18,7 +18,7 @@ from syncline.ledger.models import ErrorGroup
 from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import overview, progress
 from syncline.runs.models import Run
-from syncline.runs.start import cancel
+from syncline.runs.start import cancel, pause, resume
 
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
@@ -35,12 +35,15 @@ RESULTS: Final = (
     ("adopted", "adopted", "were there already, now linked"),
     ("unchanged", "unchanged", "nothing to write"),
     ("excluded", "excluded", "not part of this sync"),
+    ("removed", "removed", "left the sync, taken away there"),
 )
 TROUBLES: Final = (
     ("rejected", "rejected", "refused by the account or the mapping"),
     ("ambiguous", "for review", "several records fit"),
     ("gone", "gone", "deleted or merged remotely"),
     ("waiting", "waiting", "for another record"),
+    ("withheld", "withheld", "removals that wait for approval"),
+    ("stale", "stale", "changed there since they were planned"),
 )
 
 
@@ -51,6 +54,18 @@ def stop(page: Any, request: HttpRequest, run: Run) -> str:
     return "The run is being cancelled: workers stop at their next batch, and what was recorded stays."
 
 
+def hold(page: Any, request: HttpRequest, run: Run) -> str:
+    if not pause(run):
+        raise ConfigError("This run is not under way; there is nothing to pause.")
+    return "The run is paused: workers give their parts back at the next batch. Resume it to go on."
+
+
+def go_on(page: Any, request: HttpRequest, run: Run) -> str:
+    if not resume(run):
+        raise ConfigError("This run is not paused.")
+    return "The run goes on where it stood."
+
+
 @admin.register(Run)
 class RunPage(ActionsAdmin):
     connection_lookup = "sync__connection"
@@ -59,7 +74,11 @@ class RunPage(ActionsAdmin):
     list_filter = ["state", ConnectionOfRun, SyncFilter]
     list_select_related = ["sync__connection"]
     ordering = ["-id"]
-    object_actions = {"cancel": ObjectAction(stop, "run")}
+    object_actions = {
+        "cancel": ObjectAction(stop, "run"),
+        "pause": ObjectAction(hold, "run"),
+        "resume": ObjectAction(go_on, "run"),
+    }
 
     def connection_of(self, obj: Any) -> Connection:
         return cast(Run, obj).sync.connection
@@ -118,7 +137,7 @@ class RunPage(ActionsAdmin):
 def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
     progress.with_counts([run])
     active = run.state in Run.ACTIVE
-    expected = overview.expected_records(run) if active else None
+    expected = (run.expected or overview.expected_records(run)) if active else None
     return {
         "run": run,
         "original": run,
