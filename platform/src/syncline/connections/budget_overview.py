@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -91,8 +92,19 @@ def overview(connection: Connection) -> list[Shown]:
     return [_shown(limit, rows.get(scopes[limit.name]), use, today) for limit in info.limits]
 
 
+_forgotten_at = float("-inf")
+
+
+def tidy() -> None:
+    """Called often; forgets what is old once an hour in each process."""
+    global _forgotten_at  # noqa: PLW0603
+    if time.monotonic() > _forgotten_at + 3600:
+        _forgotten_at = time.monotonic()
+        forget_old_use()
+
+
 def forget_old_use() -> int:
-    """Deletes what is older than a year."""
+    """Deletes what is older than a year; gives how many rows."""
     return int(BudgetUse.objects.filter(day__lt=dt.datetime.now(dt.UTC).date() - KEEP).delete()[0])
 
 

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from syncline import background
+from syncline.connections import budget_overview
 from syncline.contract import SynclineError
 from syncline.syncs.models import Sync
 
@@ -48,6 +49,7 @@ def tick() -> None:
         close_run(run_id)
     if _claimable():
         background.ring(QUEUE)
+    budget_overview.tidy()
 
 
 def next_due(cron: str, after: dt.datetime) -> dt.datetime:
