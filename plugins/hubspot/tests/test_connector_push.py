@@ -254,6 +254,17 @@ def test_custom_objects_are_associated_from_both_sides() -> None:
     assert found["p1_houses"].associated == ("p1_cars",)
 
 
+def test_a_contact_is_deleted_for_good_one_at_a_time() -> None:
+    client = Canned({})
+    one, two = (Change(key, Op.DELETE, remote_id=f"10{key}") for key in "12")
+    assert told(push(client, CONTACTS, [one])) == {"1": (Status.UPDATED, "101")}
+    assert client.sent == [("/crm/v3/objects/contacts/gdpr-delete", {"objectId": "101"})]
+    with pytest.raises(UnsupportedFeature):
+        push(client, CONTACTS, [one, two])
+    gone = Canned({"category": "OBJECT_NOT_FOUND", "message": "It is not there."}, error=404)
+    assert error_of(push(gone, CONTACTS, [one]), "1").code is Code.NOT_FOUND
+
+
 def test_archived_records_are_not_fetched() -> None:
     answer = {"results": [{"id": "1", "properties": {}, "archived": True}, {"id": "2", "properties": {}, "archived": False}]}
     assert list(fetch(Canned(answer), COMPANIES, ["1", "2"], ["name"])) == ["2"]

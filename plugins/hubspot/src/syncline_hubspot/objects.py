@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,8 @@ from .client import PAGE, Client
 from .errors import Json
 
 BATCH_SIZES: Final = {Op.CREATE: PAGE, Op.UPDATE: PAGE, Op.UPSERT: PAGE, Op.ARCHIVE: PAGE, Op.ASSOCIATE: 2000}
+# HubSpot deletes for good one contact at a time; other records can be archived.
+PURGED: Final[Mapping[str, Mapping[Op, int]]] = {"contacts": {Op.DELETE: 1}}
 VISIBILITY_LAG = 40.0  # seconds; a new record was seen to take up to 39 to become searchable
 
 
@@ -56,7 +58,7 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
         key=kind.key,
         title=kind.title,
         properties=known,
-        batch_sizes=BATCH_SIZES,
+        batch_sizes={**BATCH_SIZES, **PURGED.get(kind.key, {})},
         visibility_lag=VISIBILITY_LAG,
         unique_key=properties.KEY.name if ours and wanted else None,
         key_property=properties.KEY if wanted else None,

@@ -27,9 +27,9 @@ def push(client: Client, object_type: ObjectType, changes: Sequence[Change]) -> 
 
 def _only_op(changes: Sequence[Change]) -> Op:
     ops = {change.op for change in changes}
-    if len(ops) != 1 or not ops <= {Op.ASSOCIATE, *WRITES}:
+    if len(ops) != 1 or not ops <= {Op.ASSOCIATE, Op.DELETE, *WRITES}:
         raise UnsupportedFeature(
-            f"HubSpot takes one operation per batch out of {sorted(WRITES)} and associate, not {sorted(ops)}."
+            f"HubSpot takes one operation per batch out of {sorted(WRITES)}, associate and delete, not {sorted(ops)}."
         )
     (op,) = ops
     if op is not Op.ASSOCIATE and any(change.associations for change in changes):
@@ -60,11 +60,25 @@ def _rejected(change: Change, details: Json) -> PushResult:
 
 
 def _write(client: Client, object_type: ObjectType, op: Op, changes: Sequence[Change]) -> list[PushResult]:
+    if op is Op.DELETE:
+        return _purge(client, object_type, changes)
     inputs = [_input(object_type, op, trace, change) for trace, change in enumerate(changes)]
     answer = WRITES[op](client)(object_type.key, {"inputs": inputs})
     if op is Op.ARCHIVE:  # 204: nothing is told about single records
         return [PushResult(change.local_key, Status.UPDATED, change.remote_id) for change in changes]
     return Answer(object_type, op, changes, answer).results()
+
+
+def _purge(client: Client, object_type: ObjectType, changes: Sequence[Change]) -> list[PushResult]:
+    """One record a call, as the object type says; HubSpot has no batch for it.
+
+    https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/basic/post-crm-v3-objects-contacts-gdpr-delete
+    """
+    if object_type.key != "contacts" or len(changes) != 1:
+        raise UnsupportedFeature("HubSpot deletes for good contacts only, one at a time. Archive other records.")
+    (change,) = changes
+    client.call("POST", f"/crm/v3/objects/{object_type.key}/gdpr-delete", {"objectId": change.remote_id})
+    return [PushResult(change.local_key, Status.UPDATED, change.remote_id)]
 
 
 WRITES: Final[Mapping[Op, Callable[[Client], Callable[[str, Json], Json]]]] = {
