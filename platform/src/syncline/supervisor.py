@@ -145,7 +145,7 @@ class Supervisor:
         self._away = False  # the database
 
     def run(self) -> int:
-        """Until asked to stop: 0. A worker that cannot even start the first time ends it with its exit code."""
+        """Until asked to stop: 0. A worker that fails before it starts, the first time, ends it with its exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._request)
         failures = 0
@@ -156,8 +156,8 @@ class Supervisor:
             if self._requests:
                 return self._end(group)
             code = group.kill()
-            if restarts == 0 and not watch.started:
-                return code or 1
+            if restarts == 0 and not watch.started and code >= 0 and self._ask(0, Watch(self._stall), 0.0):
+                return code or 1  # its own fault: neither a signal nor the database
             failures = 0 if watch.alive else failures + 1
             self._tell(watch, code, restarts + 1)
             if not self._may_start(failures):
