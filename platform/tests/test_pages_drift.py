@@ -98,7 +98,8 @@ def test_catalog_and_overview_tell_of_it(client: Client, sync: Sync) -> None:
 
     overview = client.get("/admin/").content.decode()
     address = reverse("admin:syncline_sync_change", args=[sync.pk])
-    assert overview.count(f'href="{address}#changed"') == 3
+    assert overview.count(f'href="{address}#changed"') == 1
+    assert [overview.count(f"<code>{name}</code>") for name in ("city", "nick", "size", "name")] == [1, 1, 1, 0]
 
     client.force_login(User.objects.create_user("bob", is_staff=True))
     assert "#changed" not in client.get("/admin/").content.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -17,6 +18,7 @@ from syncline.syncs.drift import Finding
 from syncline.syncs.models import Sync
 
 SHOWN = 50
+FIELDS = 6
 
 
 def of_sync(sync: Sync) -> dict[str, Any]:
@@ -30,20 +32,18 @@ def of_sync(sync: Sync) -> dict[str, Any]:
     }
 
 
-def of_user(user: User) -> list[dict[str, str]]:
-    """For the overview: open changes that touch mappings of syncs this person sees."""
+def of_user(user: User) -> list[dict[str, Any]]:
+    """For the overview: syncs this person sees, each with the open changes that touch its mapping."""
     syncs = Sync.objects.filter(connection__in=access.visible_connections(user), enabled=True, current__isnull=False)
     rows = syncs.select_related("connection", "current").defer("connection__credentials").order_by("name", "pk")
-    return [
-        {
-            "sync": one.sync.name,
-            "target": one.target,
-            "label": one.label,
-            "tone": tone(one),
-            "address": f"{reverse('admin:syncline_sync_change', args=[one.sync.pk])}#changed",
-        }
-        for one in drift.of_syncs(rows)
-    ]
+    by_sync = groupby(drift.of_syncs(rows), key=lambda one: one.sync)
+    return [_row(sync, list(found)) for sync, found in by_sync]
+
+
+def _row(sync: Sync, found: list[Finding]) -> dict[str, Any]:
+    fields = [{"target": one.target, "label": one.label, "tone": tone(one)} for one in found[:FIELDS]]
+    address = f"{reverse('admin:syncline_sync_change', args=[sync.pk])}#changed"
+    return {"sync": sync.name, "address": address, "fields": fields, "more": len(found) - len(fields)}
 
 
 def tone(one: Finding) -> str:

@@ -161,7 +161,10 @@ def _lost_choices(rule: RuleContent, dataset: DatasetInfo, prop: Property, befor
     if not gone:
         return None
     sentence = f"The property “{rule.target}” no longer has the choice{'s' if len(gone) > 1 else ''} {listed(sorted(gone))}."
-    remedy = "Add the choice there again and refresh the catalog, or map the value to another one (choice_map) and publish again."
+    remedy = (
+        "Add the choice there again and refresh the catalog, or map the value to another one (transform choice_map) and publish "
+        "again. Published as it is, the mapping has records with such a value rejected."
+    )
     return Drifted(rule, "choices", sentence, remedy, gone)
 
 
