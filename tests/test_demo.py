@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from syncline.localdb import TEST_PREFIX, admin_connection, ensure_database
 
 pytestmark = pytest.mark.faults
+OUTCOMES = ("created", "adopted", "ambiguous", "rejected", "records")
 STAMPS = {"created": "2018-05-02T23:43:07Z", "modified": "2018-05-02T23:43:07Z"}
 SMALL = [
     {"model": "companies.country", "pk": 1, "fields": {"iso_code": "GBP", "name": "Nowhere"}},
@@ -46,14 +47,15 @@ def demo(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def passes(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, int], dict[str, Any]]:
+def passes(done: subprocess.CompletedProcess[str], of: str = "passes") -> dict[tuple[str, int], dict[str, Any]]:
     assert done.returncode == 0, done.stderr
-    return {(one["object"], one["pass"]): one for one in json.loads(done.stdout.splitlines()[-1])["passes"]}
+    return {(one["object"], one["pass"]): one for one in json.loads(done.stdout.splitlines()[-1])[of]}
 
 
 @pytest.mark.django_db
 def test_companies_and_people_arrive_once_and_the_second_push_writes_nothing(database_of_its_own: str) -> None:
-    found = passes(demo(database_of_its_own, COMPANIES="300"))
+    done = demo(database_of_its_own, COMPANIES="300")
+    found, plans = passes(done), passes(done, "plans")
 
     assert list(found) == [("companies", 1), ("contacts", 1), ("companies", 2), ("contacts", 2)]
     companies = found["companies", 1]
@@ -63,6 +65,11 @@ def test_companies_and_people_arrive_once_and_the_second_push_writes_nothing(dat
     for one in (found["companies", 2], found["contacts", 2]):
         assert (one["created"], one["updated"], one["adopted"], one["write_calls"], one["read_calls"]) == (0, 0, 0, 0, 0)
     assert found["companies", 2]["ambiguous"] == companies["ambiguous"]
+    for name in ("companies", "contacts"):
+        planned, pushed = plans[name, 0], found[name, 1]
+        assert planned["write_calls"] == 0
+        assert [planned[what] for what in OUTCOMES] == [pushed[what] for what in OUTCOMES]
+    assert "what a push would do" in done.stdout
 
 
 @pytest.mark.django_db

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -104,6 +106,52 @@ def workers() -> None:
     from syncline.runs import workers
 
     listing.show_workers(workers.listed(), Console())
+
+
+@main.command()
+@click.argument("sync")
+@click.option("--rows", default=10, show_default=True, help="How many records to show field by field.")
+def plan(sync: str, rows: int) -> None:
+    """Finds out what a push of SYNC (id or name) would do, and shows it. Writes nothing."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import planning
+
+        sys.exit(planning.plan(planning.sync_named(sync), Console(), rows))
+
+
+@main.command()
+@click.argument("plan", type=int)
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+def apply(plan: int, yes: bool) -> None:
+    """Writes exactly what PLAN (its number) says, where the records are still as they were.
+
+    Ends with 3 when some were not written, because they changed since or were refused.
+    """
+    with _told():
+        from rich.console import Console
+
+        from syncline import planning
+
+        found = planning.plan_numbered(plan)
+        question = planning.question(found)
+        if yes or click.confirm(question):
+            sys.exit(planning.apply(found, Console()))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A command that works with the database; what stops it is told in a sentence."""
+    set_up_django()
+    from syncline.connections import startup
+    from syncline.contract import SynclineError
+
+    try:
+        startup.begin()
+        yield
+    except SynclineError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""`make demo`: a register of companies and people arrives in a HubSpot account, and a second push writes nothing."""
+"""`make demo`: a register of companies and people is planned, arrives in a HubSpot account, and a second push writes nothing."""
 
 from __future__ import annotations
 
@@ -64,18 +64,26 @@ def _run() -> int:
             console.print(
                 f"{sync.name}: suggested mapping with {rules} rules published as version 1, missing properties created."
             )
+        plans = [scenario.planned(console, sandbox.admin, sync, user) for sync in syncs]
         results: list[report.PassResult] = []
         for number in range(1, ROUNDS + 1):
             results += [scenario.measured_pass(console, sandbox.admin, sync, number, user) for sync in syncs]
         scenario.explain(console, syncs)
-        console.print(report.table(results))
+        console.print(report.table([*plans, *results]))
     if os.environ.get("JSON") == "1":
-        sys.stdout.write(json.dumps({"passes": [one.to_json() for one in results]}) + "\n")
-    return _verdict(results)
+        told = {"passes": [one.to_json() for one in results], "plans": [one.to_json() for one in plans]}
+        sys.stdout.write(json.dumps(told) + "\n")
+    return _verdict(plans, results)
 
 
-def _verdict(results: Sequence[PassResult]) -> int:
-    """The second push must not have written anything."""
+def _verdict(plans: Sequence[PassResult], results: Sequence[PassResult]) -> int:
+    """Every run came to its end, and neither the plans nor the second push have written anything."""
+    if failed := [one for one in [*plans, *results] if one.state == "failed"]:
+        sys.stderr.write(f"{len(failed)} of {len(plans) + len(results)} runs failed; see above, or the runs' pages.\n")
+        return 1
+    if written := sum(one.write_calls for one in plans):
+        sys.stderr.write(f"Planning made {written} write calls; it should have made none.\n")
+        return 1
     written = sum(one.write_calls for one in results if one.number == ROUNDS)
     if written:
         sys.stderr.write(f"The second push made {written} write calls; it should have made none.\n")

@@ -22,7 +22,7 @@ DONE = (*OUTCOMES, "excluded", "gone")
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """One pass over one object. Calls are the sandbox's own count."""
+    """One pass over one object. Calls are the sandbox's own count. `number` 0: the plan, which counts what would happen."""
 
     object: str
     number: int
@@ -105,7 +105,7 @@ def table(results: Sequence[PassResult]) -> Table:
         rate = f"{one.records / one.seconds:,.0f}" if one.seconds else "—"
         shown.add_row(
             one.object,
-            str(one.number),
+            str(one.number or "plan"),
             *(f"{getattr(one, name):,}" for name in OUTCOMES),
             f"{calls:,} ({one.write_calls:,} writing)",
             f"{one.seconds:.1f}",

@@ -12,14 +12,15 @@ from django.contrib.auth.models import User
 from django.db.models import F, Min
 from django.db.models.functions import Lower, Trim
 from rich.console import Console
+from syncline import planning
 from syncline.catalog import service as catalog
 from syncline.connections import service as connections
 from syncline.connections.models import Connection
 from syncline.contract.normalise import domain
 from syncline.ledger.models import ErrorGroup
 from syncline.registry import dataset
-from syncline.runs.execute import work
 from syncline.runs.models import Run
+from syncline.runs.plan.start import start_plan
 from syncline.runs.start import start_run
 from syncline.syncs import publish
 from syncline.syncs.models import Sync
@@ -29,6 +30,8 @@ from .report import PassResult, progress, result
 
 PAIRS = (("companies.company", "companies"), ("companies.person", "contacts"))
 AMBIGUOUS_PAIRS = 5
+SHOWN = 4
+"""Records of a plan that are shown field by field."""
 PLURAL = {"needs review": "need review"}
 VARIANTS = ("{}", "www.{}", "{}.")
 
@@ -122,11 +125,7 @@ def run_to_end(sync: Sync, user: User | None = None, kind: str = Run.Kind.FULL, 
     run = start_run(sync, user=user, kind=kind)
     if begun is not None:
         begun.append(run.pk)
-    while Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).exists():
-        work(3600, run.pk)
-        time.sleep(0.05)  # a part may wait for its time
-    run.refresh_from_db()
-    return run
+    return planning.to_end(run)
 
 
 def measured_pass(console: Console, admin: Admin, sync: Sync, number: int, user: User) -> PassResult:
@@ -138,6 +137,16 @@ def measured_pass(console: Console, admin: Admin, sync: Sync, number: int, user:
     with progress(console, f"{sync.object_type}, push {number}", total, begun):
         run = run_to_end(sync, user, begun=begun)
     return result(run, number, admin.counters(), time.monotonic() - started)
+
+
+def planned(console: Console, admin: Admin, sync: Sync, user: User) -> PassResult:
+    """What the first push would do, shown before anything is sent."""
+    admin.reset_counters()
+    started = time.monotonic()
+    plan = planning.to_end(start_plan(sync, user=user))
+    console.print(f"\n[bold]{sync.object_type}: what a push would do[/] (nothing is written)")
+    planning.show(plan, console, SHOWN)
+    return result(plan, 0, admin.counters(), time.monotonic() - started)
 
 
 def explain(console: Console, syncs: list[Sync]) -> None:
