@@ -11,6 +11,9 @@ from .models import Link
 
 State = Link.State
 
+MATCHED_JOB = "match "
+"""How the tag of a bulk job begins that finds existing records itself: what is in doubt after it is matched anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -34,7 +37,8 @@ class Fence:
 class Mark:
     """A record about to be sent. `revision`: as read with the source row, 0 when there was no link.
 
-    `identity`: digest of its match values, kept while it is unknown whether the record was created.
+    `identity`: digest of its match values, kept while it is unknown whether the record was created; for a bulk job its tag.
+    `settled`, `source_hash`: what will have been delivered, and of which row, kept while a bulk job is going on.
     """
 
     local_key: str
@@ -42,6 +46,8 @@ class Mark:
     op: Op
     remote_id: str | None = None
     identity: str = ""
+    settled: Mapping[str, str] | None = None
+    source_hash: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,18 @@ class FenceLost(SynclineError):
 
 _MARK = """
 INSERT INTO syncline_link AS l
-    (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at, refused_digest)
-SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL, m.identity
-FROM json_to_recordset(%s::json) AS m (key text, remote_id text, revision bigint, op text, identity text)
+    (connection_id, object_type, dataset, local_key, remote_id, state, revision, uncertain_op, uncertain_at, refused_digest,
+     delivered, source_hash)
+SELECT %s, %s, %s, m.key, m.remote_id, 'uncertain', m.revision + 1, m.op, NULL, m.identity,
+       coalesce(m.settled, '{}'), m.source_hash
+FROM json_to_recordset(%s::json) AS m (
+    key text, remote_id text, revision bigint, op text, identity text, settled jsonb, source_hash bigint)
 ORDER BY m.key
 ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
     state = 'uncertain', remote_id = excluded.remote_id, revision = excluded.revision,
-    uncertain_op = excluded.uncertain_op, uncertain_at = NULL, source_hash = NULL, refused_digest = excluded.refused_digest
+    uncertain_op = excluded.uncertain_op, uncertain_at = NULL, refused_digest = excluded.refused_digest,
+    source_hash = excluded.source_hash,
+    delivered = CASE WHEN excluded.source_hash IS NULL THEN l.delivered ELSE excluded.delivered END
 WHERE l.revision = excluded.revision - 1
 RETURNING l.local_key
 """
@@ -131,9 +136,17 @@ def mark(scope: Scope, fence: Fence, marks: Sequence[Mark]) -> frozenset[str]:
     already belongs to another link.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        _hold(cursor, fence)
+        hold(cursor, fence)
         rows = [
-            {"key": m.local_key, "remote_id": m.remote_id, "revision": m.revision, "op": m.op, "identity": m.identity}
+            {
+                "key": m.local_key,
+                "remote_id": m.remote_id,
+                "revision": m.revision,
+                "op": m.op,
+                "identity": m.identity,
+                "settled": m.settled,
+                "source_hash": m.source_hash,
+            }
             for m in marks
         ]
         cursor.execute(_MARK, [scope.connection_id, scope.object_type, scope.dataset, dumps(rows)])
@@ -162,7 +175,7 @@ def doubt(scope: Scope, marks: Sequence[Mark]) -> None:
 def release(scope: Scope, fence: Fence, keys: Sequence[str]) -> None:
     """These records have gone from here, and others take over their remote records: their links end."""
     with transaction.atomic(), connection.cursor() as cursor:
-        _hold(cursor, fence)
+        hold(cursor, fence)
         cursor.execute(
             "UPDATE syncline_link SET remote_id = NULL, state = 'excluded', revision = revision + 1, source_hash = NULL,"
             " delivered = '{}', associations = '{}', code = 'moved', reason = 'It is no longer here; remote record ' || remote_id"
@@ -219,7 +232,7 @@ def advance(
         raise FenceLost
 
 
-def _hold(cursor: CursorWrapper, fence: Fence) -> None:
+def hold(cursor: CursorWrapper, fence: Fence) -> None:
     cursor.execute(
         "SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased' FOR SHARE", [fence.part_id, fence.fence]
     )

@@ -21,7 +21,7 @@ from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
 from .plan import apply, plan
-from .push import steps
+from .push import bulk, steps
 
 EXPRESS_SECONDS = 0.25
 
@@ -32,6 +32,7 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
     RunPart.Kind.PREPARE: steps.prepare,
     RunPart.Kind.RANGE: steps.push_range,
     RunPart.Kind.KEYS: steps.push_keys,
+    RunPart.Kind.BULK: bulk.carry_out,
     RunPart.Kind.PLANNED: apply.apply_rows,
     RunPart.Kind.LEAVING: mirror.remove_left,
 }

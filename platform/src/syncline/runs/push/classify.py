@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from syncline.contract import Op
 from syncline.ledger.models import Link
-from syncline.ledger.records import Outcome, Problem
+from syncline.ledger.records import MATCHED_JOB, Outcome, Problem
 from syncline.syncs.engine.canonical import digest
 from syncline.syncs.engine.compile import Mapped
 from syncline.syncs.engine.diff import plan_write
@@ -157,6 +157,8 @@ def _unlinked(policy: Policy, row: Row, mapped: Mapped, references: References, 
 def _keyed_doubt(policy: Policy, row: Row) -> bool:
     link = row.link
     sent = bool(link and link.state == State.UNCERTAIN and link.uncertain_op == Op.UPSERT)
+    if link and link.refused_digest.startswith(MATCHED_JOB):  # an import that matches by itself may have found another one
+        return False
     return sent and bool(policy.object_type.unique_key) and policy.mode != "update"
 
 

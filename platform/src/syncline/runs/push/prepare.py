@@ -43,11 +43,15 @@ class Identifying:
         return index.Account(self.connector, self.session, self.object_type, self.rule, self.source.scope, self.source.run_id)
 
 
-def prepare(work: Identifying, alive: Callable[[], None]) -> int:
-    """Fills candidates and index; gives the number of records to be matched. Safe to repeat after a crash."""
+def prepare(work: Identifying, alive: Callable[[], None], looked_up: Callable[[int], bool] = bool) -> int:
+    """Fills candidates and index; gives the number of records to be matched. Safe to repeat after a crash.
+
+    `looked_up`: whether so many are matched here at all, and not by the vendor.
+    """
     new = stage_candidates(work, alive)
     if new:
-        index.refresh(work.account, alive)
+        if looked_up(new):
+            index.refresh(work.account, alive)
         _analyse()
     return new
 

@@ -56,6 +56,10 @@ class Sender:
     definitions: Definitions | None = None
     store: Callable[[Scope, Fence, Sequence[Outcome]], frozenset[str]] | None = None
 
+    def keep(self, outcomes: list[Outcome]) -> None:
+        """What was learnt in another way than by a batch."""
+        self._record(outcomes, Sent())
+
     def send(self, batch: Sequence[Work]) -> Sent:
         """Whatever happens to the batch, the ledger says so before this returns or raises."""
         if self._outdated():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -16,8 +17,8 @@ from syncline.runs.job import Job
 from syncline.runs.models import Run, RunPart
 from syncline.runs.queue import QUEUE, add_keys
 
+from . import bulk, reader
 from . import prepare as preparation
-from . import reader
 from .definitions import note_suspended
 from .pipeline import QUIET, Pipeline
 from .reader import Chunk
@@ -29,12 +30,15 @@ SWEEPING = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.PLAN)
 
 def prepare(job: Job) -> None:
     note_suspended(job.run.pk, job.mapping)
-    swept = sweep(job.source)
+    swept, unlinked = sweep(job.source), 0
     if swept is None or swept.unlinked:
-        preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0))
+        unlinked = preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0), partial(bulk.looks_up, job))
     crash.point("prepare.done")
     with transaction.atomic():
-        _release(job, swept)
+        if bulk.enough(job, unlinked):
+            bulk.begin(job)
+        else:
+            _release(job, swept)
         if not claims.finish(job.claim.fence):
             raise writer.FenceLost
     background.ring(QUEUE)
