@@ -9,7 +9,7 @@ import sys
 
 from tests.benchmarks.harness import Figures, bench
 
-SIZES = {"peak_mb_20k": 20_000, "peak_mb_200k": 200_000}
+SIZES = {"peak_mb_100k": 100_000, "peak_mb_1m": 1_000_000}
 
 CHILD = r"""
 import json, re, sys

@@ -27,7 +27,6 @@ from syncline_hubspot.sandbox.process import Admin, RunningSandbox
 from tests.benchmarks.harness import Figures, bench
 from tests.benchmarks.register import fill
 
-COMPANIES = 20_000
 CALLS = ("write_calls", "read_calls")
 
 
@@ -58,7 +57,16 @@ class Measured:
 
 @bench("push-20k-first", "push-20k-unchanged", "push-20k-changed")
 def push_20k() -> Iterator[Figures]:
-    fill(COMPANIES)
+    yield from three_pushes(20_000)
+
+
+@bench("push-100k-first", "push-100k-unchanged", "push-100k-changed")
+def push_100k() -> Iterator[Figures]:
+    yield from three_pushes(100_000)
+
+
+def three_pushes(companies: int) -> Iterator[Figures]:
+    fill(companies)
     alone = {name: figures["calls_per_s"] for name, figures in measure_sandbox(1.0).items() if isinstance(figures, dict)}
     with RunningSandbox(limits=False) as sandbox:
         scenario.seed_account(sandbox.admin)
