@@ -32,7 +32,7 @@ from syncline.ledger.models import Link
 from syncline.ledger.records import Fence, Mark, Outcome, Problem, Scope
 from syncline.registry.facade import Connector
 from syncline.runs import crash
-from syncline.syncs.engine.diff import plan_write
+from syncline.syncs.engine.diff import UNSURE, plan_write
 
 from .definitions import Definitions
 from .lookup import owners
@@ -107,7 +107,9 @@ class Sender:
         return error
 
     def _completed(self, batch: Sequence[Work], sent: Sent) -> list[Work]:
-        """Write modes that depend on what is there need the current values first."""
+        """Write modes that depend on what is there, and fields that were suspended, need the current values first."""
+        if "fetch" not in self.connector.implements:
+            batch = [self._unseen(w) for w in batch]
         asking = [w for w in batch if w.write.needs_remote and w.remote_id]
         if not asking:
             return self._without_idle(list(batch), sent)
@@ -128,6 +130,13 @@ class Sender:
                 work = replace(work, write=replace(work.write, needs_remote=frozenset()))  # noqa: PLW2901
             ready.append(work)
         return self._without_idle(ready, sent)
+
+    def _unseen(self, work: Work) -> Work:
+        """Nobody can say what is there: what was suspended is written again."""
+        if UNSURE not in (work.delivered or {}).values():
+            return work
+        known = {name: print_ for name, print_ in (work.delivered or {}).items() if print_ != UNSURE}
+        return replace(work, write=plan_write(self.policy.mapping, work.mapped, known, creating=False, remote=None))
 
     def _without_idle(self, ready: list[Work], sent: Sent) -> list[Work]:
         idle = [w for w in ready if not self._properties(w) and w.op is Op.UPDATE]
