@@ -9,11 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import override_settings
 from syncline import registry
 from syncline.connections.models import Connection
-from syncline.contract import Dependency
+from syncline.contract import Dependency, Hop
+from syncline.outbox import checks as outbox_checks
 from syncline.outbox import watch
 from syncline.outbox.models import OutboxKey
 from syncline.syncs.models import MappingVersion, Sync
@@ -425,3 +427,20 @@ def test_every_dependency_of_every_app_exists(db: None) -> None:
     assert {key for key, _ in watch.declared()} == set(registry.datasets())
     assert [reason for _, d in watch.declared() if (reason := watch.missing(d, columns))] == []
     assert watch.missing(Dependency("companies_deal", "firm_id"), columns) == "The table companies_deal has no column firm_id."
+
+
+def test_the_system_check_names_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outbox_checks.dependencies() == []
+    wrong = Dependency("companies_deal", through=(Hop("companies_company", "firm_id", "id"),))
+    monkeypatch.setattr(watch, "declared", lambda: [("companies.deal", wrong)])
+    (message,) = outbox_checks.dependencies()
+    assert message.id == "syncline.E020"
+    assert "companies_company has no column firm_id" in message.msg
+
+
+def test_a_migration_sets_the_triggers_right(register: Register) -> None:
+    register.watch()
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER syncline_watch_update ON companies_company")
+    call_command("migrate", verbosity=0)
+    assert triggers_of("companies_company") == 4

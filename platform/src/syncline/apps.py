@@ -16,6 +16,7 @@ class SynclineConfig(AppConfig):
         from syncline import background, pgloaders
         from syncline.background import checks as background_checks
         from syncline.connections import checks as vault_checks
+        from syncline.outbox import checks as outbox_checks
         from syncline.registry import checks
         from syncline.runs import tick
 
@@ -24,4 +25,5 @@ class SynclineConfig(AppConfig):
         background_checks.register_checks()
         checks.register_checks()
         vault_checks.install(self)
+        outbox_checks.install(self)
         tick.install()
