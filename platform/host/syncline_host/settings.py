@@ -1,8 +1,8 @@
 """Settings of the runnable host. Pure: they compute addresses and read keys, and start nothing.
 
 Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE, SYNCLINE_WORKERS,
-SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_STALL_SECONDS, SYNCLINE_STOP_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG;
-elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT (`make up`). On loopback none is needed; docs/operations.md says what each means.
+SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_CATALOG_MAX_AGE, SYNCLINE_DRIFT_SECONDS, SYNCLINE_STALL_SECONDS,
+SYNCLINE_STOP_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT (`make up`). On loopback none is needed; docs/operations.md says what each means.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ SYNCLINE_PUSH_THREADS = int(os.environ.get("SYNCLINE_PUSH_THREADS", "4"))
 SYNCLINE_BUDGETS = os.environ.get("SYNCLINE_BUDGETS", "on") != "off"
 # How long a part of a run stays claimed without a sign of life; calls time out after two thirds of it.
 SYNCLINE_LEASE_SECONDS = float(os.environ.get("SYNCLINE_LEASE_SECONDS", "30"))
+#: Seconds after which a run asks an account again what it offers; and the least time between two questions while one goes on.
+SYNCLINE_CATALOG_MAX_AGE = float(os.environ.get("SYNCLINE_CATALOG_MAX_AGE", "3600"))
+SYNCLINE_DRIFT_SECONDS = float(os.environ.get("SYNCLINE_DRIFT_SECONDS", "5"))
 
 # Without a sign of life for so long, a worker's processes are ended and started anew by its supervisor.
 SYNCLINE_STALL_SECONDS = float(os.environ.get("SYNCLINE_STALL_SECONDS", "40"))
