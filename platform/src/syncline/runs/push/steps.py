@@ -129,7 +129,9 @@ def _looked_up(job: Job) -> bool:
 
 
 def _any_unlinked(job: Job) -> bool:
-    scope = job.scope
+    """Of those that are records: the outbox also names some that are none (any more)."""
+    scope, field = job.scope, job.source.dataset.key_field
+    records = job.source.queryset().filter(**{f"{field}__in": job.part.keys}).values_list(field, flat=True)
     linked = Link.objects.filter(
         connection_id=scope.connection_id,
         object_type=scope.object_type,
@@ -137,4 +139,4 @@ def _any_unlinked(job: Job) -> bool:
         local_key__in=job.part.keys,
         remote_id__isnull=False,
     ).exclude(state=Link.State.GONE)
-    return linked.count() < len(set(job.part.keys))
+    return not {str(key) for key in records} <= set(linked.values_list("local_key", flat=True))
