@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
+_PLAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")  # a domain as most are written, and as this module leaves it
 _LABELS = re.compile(r"[^.\s@/]+(\.[^.\s@/]+)+")
 
 
@@ -34,6 +35,8 @@ def domain(value: str) -> str:
     raw = value.strip()
     if not raw:
         return ""
+    if _PLAIN.fullmatch(raw) and not raw.startswith("www."):
+        return raw
     try:
         host = urlsplit(raw if "//" in raw else f"//{raw}").hostname or ""
     except ValueError:

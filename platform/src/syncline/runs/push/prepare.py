@@ -52,11 +52,11 @@ def prepare(work: Identifying, alive: Callable[[], None], looked_up: Callable[[i
     if new:
         if looked_up(new):
             index.refresh(work.account, alive)
-        _analyse()
+        analyse()
     return new
 
 
-def _analyse() -> None:
+def analyse() -> None:
     """Freshly filled tables have no statistics yet: without them the look-ups would scan whole tables."""
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE syncline_candidate, syncline_identityindex, syncline_link")
