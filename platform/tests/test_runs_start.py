@@ -91,6 +91,22 @@ def test_a_schedule_that_cannot_be_read_stops_no_other(lab: Lab, caplog: pytest.
     assert f"The sync {bad.pk} has the schedule 'every day', which cannot be read" in caplog.text
 
 
+def test_a_step_of_the_tick_that_fails_keeps_no_run_from_being_closed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = start_run(lab.sync())
+    run.parts.update(state="done")
+
+    def start_due() -> int:
+        raise RuntimeError("a sync that cannot be read")
+
+    monkeypatch.setattr("syncline.runs.tick.start_due", start_due)
+    tick()
+    run.refresh_from_db()
+    assert run.state == "succeeded"
+    assert "The step start_due of the tick failed" in caplog.text
+
+
 def test_a_disabled_sync_and_one_without_schedule_are_not_started(lab: Lab) -> None:
     lab.sync(cron="* * * * *", enabled=False)
     lab.sync()

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 
 from croniter import CroniterError, croniter
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from syncline import background
@@ -40,16 +40,26 @@ def _answer(_seconds: float) -> bool:
 
 
 def tick() -> None:
-    start_due()
-    follow.start_marked()
-    changes.tick()
+    """Each step by itself: what cannot be started, or read, keeps no run from being closed and nobody from being woken."""
+    for step in (start_due, follow.start_marked, changes.tick, _close_ended, _ring_if_claimable, budget_overview.tidy):
+        try:
+            step()
+        except (OperationalError, InterfaceError):
+            raise  # the database is away: all of it is tried again at the next tick
+        except Exception:
+            log.exception("The step %s of the tick failed; the others go on.", step.__name__)
+
+
+def _close_ended() -> None:
     for run_id in claims.bury():
         close_run(run_id)
     for run_id in _ended():
         close_run(run_id)
+
+
+def _ring_if_claimable() -> None:
     if _claimable():
         background.ring(QUEUE)
-    budget_overview.tidy()
 
 
 def next_due(cron: str, after: dt.datetime) -> dt.datetime:
