@@ -47,7 +47,7 @@ class RunSerializer(RunBase):
     class Meta:
         model = Run
         fields = (
-            "id", "sync", "version", "kind", "state", "trigger", "reason", "created_at", "started_at", "finished_at",
+            "id", "sync", "version", "kind", "plan", "state", "trigger", "reason", "created_at", "started_at", "finished_at",
             *Run.NAMES,
         )  # fmt: skip
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rest_framework.routers import SimpleRouter
 
-from . import views
+from . import plans, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="connection")
 router.register("syncs", views.SyncViewSet, basename="sync")
 router.register("runs", views.RunViewSet, basename="run")
+router.register("plans", plans.PlanViewSet, basename="plan")
 urlpatterns = router.urls

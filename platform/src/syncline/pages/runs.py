@@ -20,6 +20,7 @@ from syncline.runs import overview, progress
 from syncline.runs.models import Run
 from syncline.runs.start import cancel, pause, resume
 
+from . import plans
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
 from .filters import ConnectionOfRun, SyncFilter
@@ -78,6 +79,7 @@ class RunPage(ActionsAdmin):
         "cancel": ObjectAction(stop, "run"),
         "pause": ObjectAction(hold, "run"),
         "resume": ObjectAction(go_on, "run"),
+        "apply": ObjectAction(plans.apply, "run", plans.newest_application),
     }
 
     def connection_of(self, obj: Any) -> Connection:
@@ -92,7 +94,12 @@ class RunPage(ActionsAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         live = self.admin_site.admin_view(self.progress)
-        return [path("<path:object_id>/progress/", live, name="syncline_run_progress"), *super().get_urls()]
+        plan = self.admin_site.admin_view(self.plan)
+        return [
+            path("<path:object_id>/progress/", live, name="syncline_run_progress"),
+            path("<path:object_id>/plan/", plan, name="syncline_run_plan"),
+            *super().get_urls(),
+        ]
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -100,6 +107,11 @@ class RunPage(ActionsAdmin):
         run = self.found(request, object_id)
         context = self.page(request, title=f"Run {run.pk} of {run.sync.name}", **run_context(request, run))
         return TemplateResponse(request, "admin/syncline/run/page.html", context)
+
+    def plan(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.found(request, object_id)
+        context = self.page(request, title=f"Plan {run.pk} of {run.sync.name}", **plans.plan_context(request, run))
+        return TemplateResponse(request, "admin/syncline/run/plan.html", context)
 
     def progress(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The live part of the page; the answer after the run's end stops the asking."""

@@ -16,7 +16,7 @@ from syncline.runs.start import start_run
 from syncline.syncs import publish as publishing
 from syncline.syncs.models import Sync
 
-from . import drift
+from . import drift, plans
 from .base import Answered, ObjectAction, person
 
 
@@ -106,4 +106,5 @@ ACTIONS = {
     "refresh-catalog": ObjectAction(drift.refresh, "run"),
     "run": ObjectAction(run, "run", _newest_run),
     "retry": ObjectAction(retry, "run", _newest_run),
+    "plan": ObjectAction(plans.plan, "run", _newest_run),
 }

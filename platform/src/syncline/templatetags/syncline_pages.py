@@ -30,3 +30,9 @@ def steps(transforms: object) -> str:
 @register.filter
 def item(mapping: Mapping[Any, Any], key: Any) -> Any:
     return mapping.get(key)
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """12345 as 12,345, whatever the server's locale."""
+    return f"{number:,}"
