@@ -74,7 +74,7 @@ def test_choices_are_told_by_value_and_settled_when_all_are_as_before(account: A
     account.offers(THINGS)
     assert account.offers(with_(name, replace(SIZE, choices=choices("l")))) == [("size", "choices", False)]
     row = CatalogChange.objects.get()
-    assert [one["value"] for one in row.before["choices"]] == ["s", "m"]
+    assert [one["value"] for one in (row.before or {})["choices"]] == ["s", "m"]
     assert row.after == {"choices": []}
     assert account.offers(with_(name, replace(SIZE, choices=choices("l", "s")))) == [
         ("size", "choices", False),
@@ -193,7 +193,7 @@ def test_what_was_delivered_to_a_suspended_field_is_unsure_until_it_was_looked_a
     assert fresh.settled == {"name": delivered["name"]}
 
     asking = plan_write(whole, whole.map(row), kept.settled, creating=False, remote=None)
-    assert (asking.properties, asking.needs_remote) == ({}, {"size"})
+    assert (asking.properties, asking.needs_remote) == ({}, frozenset({"size"}))
     same = plan_write(whole, whole.map(row), kept.settled, creating=False, remote={"size": "m"})
     assert (same.properties, same.settled) == ({}, delivered)
     other = plan_write(whole, whole.map(row), kept.settled, creating=False, remote={"size": "s"})
