@@ -23,8 +23,8 @@ from syncline.contract.values import COUNTED_FROM
 from . import budget_sql as sql
 from .own_connections import OwnConnections
 
-COME_BACK = 0.15
-"""Those who were refused ask again within so many seconds after there is room, each at another moment."""
+COME_BACK = 0.05, 0.15
+"""Those who were refused ask again within so many seconds after there is room: who waited long is sooner."""
 PLAUSIBLE = 10
 """Headers that say so many times more, or less, than the connector declares are not believed."""
 OBSERVE_EVERY = 2.0
@@ -101,8 +101,7 @@ class PostgresBudget:
                     return
                 continue
             self._raise_if_long(verdict, time.monotonic() - started)
-            late = verdict.wait - self._terms.ahead
-            self._sleep(min(max(late, 0.0), 1.0) + random.uniform(0.0, COME_BACK))  # noqa: S311 - jitter
+            self._sleep(_until_next_try(verdict.wait - self._terms.ahead, time.monotonic() - started))
 
     def reserve(self, limit: str, *, waited: float = 0.0, at: Any = None) -> Verdict:
         """Asks once. `at`: instead of the database's clock, for tests."""
@@ -203,6 +202,12 @@ class PostgresBudget:
         with self._doors.one() as own:
             cursor = own.execute(statement, given)
             return cursor.fetchall() if cursor.description else []
+
+
+def _until_next_try(late: float, waited: float) -> float:
+    """Everybody at another moment, but those who have waited longest are likelier to be first."""
+    soon, later = COME_BACK
+    return min(max(late, 0.0), 1.0) + random.uniform(0.0, max(soon, later / (1.0 + 2.0 * waited)))  # noqa: S311 - no secret
 
 
 def _patterns(limit: Limit) -> dict[str, re.Pattern[str]]:

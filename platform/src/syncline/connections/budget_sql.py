@@ -1,7 +1,7 @@
 """The statements of the budget. Each is one round trip and one transaction, at the database's clock.
 
 A limit with a short window is paced by the generic cell rate algorithm: `arrival` is the time at which the next call is due if
-calls come at the permitted pace, and a call may come up to `slack` before. The pace is 95.5 % of the limit and the burst 3.5 %
+calls come at the permitted pace, and a call may come up to `slack` before. The pace is 97 % of the limit and the burst 2 %
 of it, so that no window, wherever it starts, sees more calls than the limit, even if some of them are late by the time a
 call takes to travel. A limit with a window of an hour or more is counted down in `remaining`; its `arrival` is when that
 window ends.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from syncline.contract.values import COUNTED_FROM
 
-PACE, BURST = 0.955, 0.035
+PACE, BURST = 0.97, 0.02
 TRAVEL = 0.1
 """Seconds by which one call may be later than another on its way to the vendor; matters in windows of a second."""
 PROBE = 900.0
