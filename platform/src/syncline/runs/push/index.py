@@ -75,8 +75,11 @@ class Account:
 def refresh(account: Account, alive: Alive, *, quick: bool = False) -> None:
     """Brings the index up to date for this run's candidates, in the way that takes the fewest calls.
 
-    `quick`: somebody waits. Then an object is listed only when there is no index of it at all.
+    `quick`: somebody waits. Then an object is listed only when there is no index of it at all. Without a match rule there is
+    nothing to find out: our own key alone does not need the index, because an upsert finds it there.
     """
+    if not account.rule.steps:
+        return
     began = _now()
     state = _usable(account, quick)
     if _asking_is_cheaper(account, state, quick):
