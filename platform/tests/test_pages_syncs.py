@@ -39,7 +39,8 @@ def form(sync: Sync, **changes: str) -> dict[str, str]:
     """The form as it stands, with its one rule."""
     rule = sync.rules.get()
     known = {
-        "name": sync.name, "mode": "upsert", "segment": "", "filter": "", "gone_policy": "leave", "drift_policy": "suspend", "cron": sync.cron,
+        "name": sync.name, "mode": "upsert", "segment": "", "filter": "", "gone_policy": "leave", "drift_policy": "suspend",
+        "delete_policy": "ignore", "cron": sync.cron,
         "enabled": "on",
         "rules-TOTAL_FORMS": "1", "rules-INITIAL_FORMS": "1", "rules-0-id": str(rule.pk), "rules-0-sync": str(sync.pk),
         "rules-0-position": "1", "rules-0-source": "email", "rules-0-transforms": "trim", "rules-0-target": "name",

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from syncline.connections import access
 from syncline.connections.models import Connection
 from syncline.contract import SynclineError
-from syncline.runs import overview, progress, start
+from syncline.runs import overview, progress, removals, start
 from syncline.runs.models import Run
 from syncline.syncs.models import Sync
 
@@ -167,6 +167,24 @@ class RunViewSet(ReadingViewSet):
         if not start.resume(run):
             raise Refused("This run is not paused.")
         return self.told(run, "Resumed through the API.")
+
+    @extend_schema(
+        request=None,
+        responses={201: RunSerializer, 409: REFUSED},
+        description="Starts a run that removes exactly what this one withheld, as far as it is still not part of the sync."
+        " Needs the permission `syncline.approve_removal`.",
+    )
+    @action(detail=True, methods=["post"], url_path="approve-removals")
+    def approve_removals(self, _request: Request, **_pk: str) -> Response:
+        run = self.get_object()
+        self.refuse_unless_runnable(run.sync.connection)
+        try:
+            started = removals.approve(run, self.user)
+        except SynclineError as error:
+            raise Refused(str(error)) from error
+        LogEntry.objects.log_actions(self.user.pk, [run], CHANGE, "Removals approved through the API.", single_object=True)
+        started.refresh_from_db()
+        return Response(RunSerializer(started).data, status=status.HTTP_201_CREATED)
 
     def told(self, run: Run, sentence: str) -> Response:
         """The run as it is now; what was done stands in its history, as if it had been done on its page."""

@@ -75,7 +75,7 @@ def _reconcile() -> bool:
 def _adjust(watches: Mapping[str, Watch]) -> bool:
     there = installed()
     names = {watch.name for watch in watches.values()}
-    late = [w for w in watches.values() if not (there.get(w.name) or Installed("", {})).fits(w)]
+    late = [w for w in watches.values() if not (there.get(w.name) or NOTHING).fits(w)]
     done = [_patiently(_install, watch, there.get(watch.name)) for watch in late]
     done += [_patiently(_remove, name) for name in there if name not in names]
     return all(done)
@@ -144,6 +144,25 @@ def missing(dependency: Dependency, columns: Mapping[str, frozenset[str]]) -> st
     return ""
 
 
+MANY: Final = 10_000
+
+
+def told(sync: Sync) -> str:
+    """For the sync's page: whether changes are watched and how many wait; "" when nobody asked for it."""
+    if not sync.changes_cron:
+        return ""
+    if not (sync.enabled and sync.current_id):
+        return "watched once the sync is switched on and published"
+    waiting = set(OutboxKey.objects.filter(sync=sync).values_list("local_key", flat=True)[:MANY])
+    there = installed()
+    if not all((there.get(w.name) or NOTHING).fits(w) for w in wanted(watching()).watches.values() if sync.pk in w.syncs):
+        return "watched in a few seconds: its triggers are being set up"
+    if OutboxKey.objects.filter(sync=sync, local_key="").exists():
+        return "watched; a full pass is due and comes next"
+    number = f"{MANY:,} or more" if len(waiting) == MANY else f"{len(waiting):,}"
+    return f"watched; {number} record{'' if len(waiting) == 1 else 's'} wait{'s' if len(waiting) == 1 else ''} to be pushed"
+
+
 def _complain(broken: Mapping[int, str]) -> None:
     """Where admins look first: on the sync, in its list and on the overview."""
     for sync_id, reason in broken.items():
@@ -165,6 +184,8 @@ class Installed:
     def fits(self, watch: Watch) -> bool:
         return self.stamp == watch.stamp and self.events.get(watch.table) == frozenset(triggers.EVENTS)
 
+
+NOTHING: Final = Installed("", {})
 
 _INSTALLED: Final = """
 SELECT p.proname, coalesce(obj_description(p.oid, 'pg_proc'), ''), t.tgrelid::regclass::text, t.tgname

@@ -24,6 +24,7 @@ from . import plans
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
 from .filters import ConnectionOfRun, SyncFilter
+from .removals import approve_removals, newest_removal, withheld_context
 
 STOP_POLLING: Final = 286  # htmx: swap, and ask no more
 PARTS_SHOWN: Final = 50
@@ -79,6 +80,7 @@ class RunPage(ActionsAdmin):
         "cancel": ObjectAction(stop, "run"),
         "pause": ObjectAction(hold, "run"),
         "resume": ObjectAction(go_on, "run"),
+        "approve-removals": ObjectAction(approve_removals, "run", newest_removal),
         "apply": ObjectAction(plans.apply, "run", plans.newest_application),
     }
 
@@ -105,7 +107,8 @@ class RunPage(ActionsAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         run = self.found(request, object_id)
-        context = self.page(request, title=f"Run {run.pk} of {run.sync.name}", **run_context(request, run))
+        more = {**run_context(request, run), **withheld_context(request, run)}
+        context = self.page(request, title=f"Run {run.pk} of {run.sync.name}", **more)
         return TemplateResponse(request, "admin/syncline/run/page.html", context)
 
     def plan(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -14,7 +14,7 @@ from syncline.contract import Dataset, ObjectType, SynclineError
 from syncline.contract.normalise import NORMALISERS
 from syncline.registry import dataset, datasets
 from syncline.runs import schedule
-from syncline.syncs import notation
+from syncline.syncs import notation, promises
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
 from .base import ModelForm
@@ -60,11 +60,15 @@ class NewSyncForm(ModelForm):
 class SyncForm(ModelForm):
     class Meta:
         model = Sync
-        fields = ("name", "mode", "segment", "filter", "gone_policy", "drift_policy", "cron", "follows", "enabled")
-        labels = {"cron": "Schedule (cron, UTC)", "enabled": "Switched on"}
+        fields = (
+            "name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron", "changes_cron",
+            "follows", "enabled",
+        )  # fmt: skip
+        labels = {"cron": "Schedule (cron, UTC)", "changes_cron": "Push changes (cron, UTC)", "enabled": "Switched on"}
         widgets = {
             "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
             "cron": forms.TextInput(attrs={"placeholder": "0 3 * * *"}),
+            "changes_cron": forms.TextInput(attrs={"placeholder": "*/5 * * * *"}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,10 +97,29 @@ class SyncForm(ModelForm):
         return [*everything, *segments, *lost]
 
     def clean_cron(self) -> str:
-        cron = " ".join(str(self.cleaned_data["cron"]).split())
-        if complaint := schedule.complaint(cron):
+        return _readable(self.cleaned_data["cron"])
+
+    def clean_changes_cron(self) -> str:
+        cron = _readable(self.cleaned_data["changes_cron"])
+        found = dataset_of(self.instance)
+        if cron and found and (complaint := promises.undeclared(found)):
             raise forms.ValidationError(complaint)
         return cron
+
+    def clean_delete_policy(self) -> str:
+        """At once, because it is not part of the published mapping."""
+        policy = str(self.cleaned_data["delete_policy"])
+        found = object_of(self.instance)
+        if found and (complaint := promises.not_offered(policy, found)):
+            raise forms.ValidationError(complaint)
+        return policy
+
+
+def _readable(cron: Any) -> str:
+    text = " ".join(str(cron).split())
+    if complaint := schedule.complaint(text):
+        raise forms.ValidationError(complaint)
+    return text
 
 
 class TransformsField(forms.CharField):

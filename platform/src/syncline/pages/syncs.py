@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from syncline.connections import access
 from syncline.connections.models import Connection
+from syncline.outbox import watch
 from syncline.runs import overview, schedule
 from syncline.runs.models import Run
 from syncline.syncs import publish as publishing
@@ -100,8 +101,8 @@ class SyncPage(ActionsAdmin):
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
         return [
-            ("What is synced", {"fields": ["name", "mode", "segment", "filter", "gone_policy", "drift_policy"]}),
-            ("When", {"fields": ["cron", "follows", "enabled", "next_times"]}),
+            ("What is synced", {"fields": ["name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]}),
+            ("When", {"fields": ["cron", "changes_cron", "follows", "enabled", "next_times"]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
@@ -134,7 +135,7 @@ class SyncPage(ActionsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = person(request)
-        if {"cron", "enabled"} & set(form.changed_data):
+        if {"cron", "changes_cron", "enabled"} & set(form.changed_data):
             schedule.reschedule(obj)
         super().save_model(request, obj, form, change)
 
@@ -208,6 +209,7 @@ def change_context(sync: Sync) -> dict[str, Any]:
     return {
         "draft": draft,
         "problems": publishing.problems(sync),
+        "changes": watch.told(sync),
         **drift.of_sync(sync),
         "unpublished": sync.current is None or sync.current.digest != draft.digest,
         "versions": list(versions[:VERSIONS_SHOWN]),

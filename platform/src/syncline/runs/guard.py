@@ -120,5 +120,5 @@ def _too_many(job: Job, number: int) -> str:
 
 def check_may_remove(sync: Sync, object_type: ObjectType) -> None:
     """ConfigError when this sync's removals cannot be carried out, or would take away what is another sync's."""
-    if problem := not_offered(sync, object_type) or shared(sync):
+    if problem := not_offered(sync.delete_policy, object_type) or shared(sync):
         raise ConfigError(problem)

@@ -15,6 +15,10 @@ from .models import PlanRow, Run, RunPart
 
 KINDS: Final = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.CHANGES, Run.Kind.KEYS)
 PERMISSION: Final = "syncline.approve_removal"
+REFUSED: Final = (
+    "You may not let removals pass. Ask somebody with the permission “Can approve removals that were withheld”"
+    " who may run this connection's syncs."
+)
 
 
 def queue_last(run: Run) -> bool:
@@ -52,9 +56,7 @@ def approve(run: Run, user: User) -> Run:
     from .start import check, created
 
     if not may_approve(user, run):
-        raise ConfigError(
-            "You may not let removals pass. Ask somebody with the permission “Can approve removals that were withheld”."
-        )
+        raise ConfigError(REFUSED)
     if run.kind == Run.Kind.PLAN or not withheld(run):
         raise ConfigError(f"Run {run.pk} withholds no removals (any more). Look at the latest run of the sync.")
     check(run.sync, user)

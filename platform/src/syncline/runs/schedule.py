@@ -37,10 +37,12 @@ def next_times(cron: str, count: int = 3, after: dt.datetime | None = None) -> l
 
 
 def reschedule(sync: Sync) -> None:
-    """Sets the next due time after the schedule or the switch was changed; the caller saves.
+    """Sets the next due times after a schedule or the switch was changed; the caller saves.
 
     What stood in the way of the old schedule is forgotten with it.
     """
     following = next_times(sync.cron, 1) if sync.enabled else []
     sync.next_due_at = following[0] if following else None
+    changes = next_times(sync.changes_cron, 1) if sync.enabled else []
+    sync.next_changes_at = changes[0] if changes else None
     sync.blocked_reason = None

@@ -21,7 +21,7 @@ REMOVAL_OPS: Final[Mapping[str, Op]] = {
 
 def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> Iterator[Problem]:
     """Problems of the draft, none when all can be kept."""
-    if removes(sync) and (reason := not_offered(sync, object_type) or shared(sync)):
+    if removes(sync) and (reason := not_offered(sync.delete_policy, object_type) or shared(sync)):
         yield Problem("Removal", reason)
     if sync.changes_cron and (reason := undeclared(dataset)):
         yield Problem("Changes", reason)
@@ -32,13 +32,13 @@ def removes(sync: Sync) -> bool:
     return sync.mode == Mode.MIRROR and sync.delete_policy in REMOVAL_OPS
 
 
-def not_offered(sync: Sync, object_type: ObjectType) -> str:
+def not_offered(policy: str, object_type: ObjectType) -> str:
     """Why the delete policy cannot be carried out there; "" when it can."""
-    op = REMOVAL_OPS.get(sync.delete_policy)
+    op = REMOVAL_OPS.get(policy)
     if op is None or object_type.batch_sizes.get(op):
         return ""
     return (
-        f"“{sync.get_delete_policy_display()}” is not possible for {object_type.title}: the system offers no {op.value} for them."
+        f"“{Sync.DeletePolicy(policy).label}” is not possible for {object_type.title}: the system offers no {op.value} for them."
         " Choose another policy for records that left the sync."
     )
 

@@ -1,0 +1,98 @@
+"""Removals that wait for a person: the list on a run's page, and the button that lets them pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from syncline.contract import ConfigError
+from syncline.ledger.reading import links_of, may_read, titles
+from syncline.runs import removals
+from syncline.runs.models import PlanRow, Run
+from syncline.syncs.models import Sync
+
+from .base import Answered, Context, person
+from .display import badge
+
+ROWS_PER_PAGE: Final = 25
+VERBS: Final[Mapping[str, str]] = {
+    Sync.DeletePolicy.CLEAR: "cleared of what this sync delivered",
+    Sync.DeletePolicy.ARCHIVE: "archived",
+    Sync.DeletePolicy.DELETE: "deleted for good",
+}
+
+
+def approve_removals(page: Any, request: HttpRequest, run: Run) -> str:
+    if not removals.may_approve(person(request), run):
+        raise ConfigError(removals.REFUSED)
+    number = removals.withheld(run)
+    if number and not request.POST.get("confirmed"):
+        raise Answered(TemplateResponse(request, "syncline/confirm.html", _confirmation(page, request, run, number)))
+    started = removals.approve(run, person(request))
+    return f"Run {started.pk} is queued: it removes what run {run.pk} withheld, as far as it has not come back."
+
+
+def newest_removal(run: Run) -> str:
+    """Where to look after approving."""
+    started = Run.objects.filter(plan=run, kind=Run.Kind.REMOVAL).order_by("-pk").first()
+    return reverse("admin:syncline_run_change", args=[(started or run).pk])
+
+
+def _confirmation(page: Any, request: HttpRequest, run: Run, number: int) -> Context:
+    sync = run.sync
+    account = sync.connection.account_name or sync.connection.name
+    context: Context = page.page(
+        request,
+        title=f"Remove {number:,} records in {account}?",
+        sentence=f"They left the sync {sync.name} here. Their records in {account}, object {sync.object_type}, are"
+        f" {VERBS.get(sync.delete_policy, 'left as they are')}. What belongs to the sync again by then stays.",
+        items=[f"{row.title or row.local_key} ↔ {row.remote_id}" for row in _titled(request, run, list(_rows(run)[:10]))],
+        label=f"Remove {number:,} record{'' if number == 1 else 's'}",
+        action=reverse("admin:syncline_run_do", args=[run.pk, "approve-removals"]),
+        back=reverse("admin:syncline_run_change", args=[run.pk]),
+        original=run,
+    )
+    return context
+
+
+def withheld_context(request: HttpRequest, run: Run) -> Context:
+    """What the run withheld, page by page; empty for a run that withheld nothing, or that is a plan."""
+    rows = _rows(run)
+    if run.kind == Run.Kind.PLAN or not rows.exists():
+        return {}
+    shown = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("withheld"))
+    shown.object_list = _titled(request, run, list(shown.object_list))
+    return {
+        "withheld": shown,
+        "withheld_open": removals.withheld(run),
+        "withheld_verb": VERBS.get(run.sync.delete_policy, "left as they are"),
+        "may_approve": removals.may_approve(person(request), run),
+    }
+
+
+def _rows(run: Run) -> Any:
+    return PlanRow.objects.filter(run=run, action=PlanRow.Action.REMOVE).order_by("id")
+
+
+def _titled(request: HttpRequest, run: Run, rows: list[Any]) -> list[Any]:
+    """Each with its record's name, where the person may see it, its link and its state: three queries for a page."""
+    keys = [row.local_key for row in rows]
+    names = titles(run.sync.dataset, keys) if may_read(person(request), run.sync.dataset) else {}
+    links = links_of(run.sync, keys)
+    for row in rows:
+        row.title, row.link_id = names.get(row.local_key, ""), links.get(row.local_key)
+        row.badge = badge(*_SHOWN[row.state])
+    return rows
+
+
+_SHOWN: Final = {
+    PlanRow.State.PLANNED: ("paused", "waits"),
+    PlanRow.State.APPLIED: ("succeeded", "removed"),
+    PlanRow.State.STALE: ("cancelled", "stays"),
+    PlanRow.State.FAILED: ("failed", "not removed"),
+}
