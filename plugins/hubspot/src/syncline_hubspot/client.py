@@ -15,7 +15,7 @@ from urllib.parse import quote
 from syncline.contract import Response, Retryable, Session, Upload
 
 from .errors import Json, failure
-from .waits import Waits
+from .waits import FileWaits, Waits
 
 PAGE = 100
 # What the library calls → what it is called from the first dated version on. {v} is the version's date.
@@ -87,7 +87,7 @@ class Client:
     def upload(self, path: str, body: Upload, kind: str) -> Json:
         """Hands in a file. Files have an allowance of their own, so that one refused holds up no other call."""
         address, headers = self._base + versioned(path, self._version), {"Content-Type": kind}
-        response = self._http.request("POST", address, data=body, headers=headers, limit="imports", wait=Waits())
+        response = self._http.request("POST", address, data=body, headers=headers, limit="imports", wait=FileWaits())
         if response.status >= 300:
             raise failure(response)
         return _parsed(response, read=False)

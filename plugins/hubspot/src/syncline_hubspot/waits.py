@@ -42,6 +42,13 @@ class Waits:
         return SECOND
 
 
+class FileWaits(Waits):
+    """Of imports: one refused by no policy is one too many for today, or too large; other calls need not wait for that."""
+
+    def _too_many(self, policy: str) -> float:
+        return super()._too_many(policy) if policy else DAY_USED_UP
+
+
 def _policy(response: Response) -> str:
     """The policy's name; search answers name none."""
     try:

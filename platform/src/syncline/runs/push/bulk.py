@@ -127,7 +127,7 @@ def _fill(job: Job, spool: Spool, policy: Policy, tag: str) -> bool:
         for verdict in decide(chunk.rows):
             if isinstance(verdict, Work) and importable(verdict, tag, match_by):
                 spool.add(spooled(policy, tag, verdict))
-        if spool.count + size > most and chunk.last:
+        if spool.count + size > most and chunk.last and chunk.read == size:
             _split(job, chunk.last)
             return True
     return False
