@@ -18,6 +18,7 @@ from . import changes, claims, follow, queue
 from .close import close_run
 from .execute import work
 from .models import Run, RunPart
+from .plan import store
 from .queue import QUEUE
 from .start import AlreadyRunning, start_run
 
@@ -41,7 +42,15 @@ def _answer(_seconds: float) -> bool:
 
 def tick() -> None:
     """Each step by itself: what cannot be started, or read, keeps no run from being closed and nobody from being woken."""
-    for step in (start_due, follow.start_marked, changes.tick, _close_ended, _ring_if_claimable, budget_overview.tidy):
+    for step in (
+        start_due,
+        follow.start_marked,
+        changes.tick,
+        _close_ended,
+        _ring_if_claimable,
+        budget_overview.tidy,
+        store.forget_old,
+    ):
         try:
             step()
         except (OperationalError, InterfaceError):
