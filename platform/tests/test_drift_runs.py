@@ -402,3 +402,7 @@ def test_an_attempt_that_was_put_off_stands_in_the_ledger(lab: Lab, account: Acc
 
     assert set(Entry.objects.values_list("op", "status")) == {("upsert", "rejected"), ("upsert", "created")}
     assert Entry.objects.count() == 20
+    refused = Entry.objects.filter(status="rejected").first()
+    assert refused is not None
+    assert (refused.code, refused.message) == ("unknown_property", "There is no nick. The account changed; it is sent again.")
+    assert set(Link.objects.values_list("code", "reason")) == {("", "")}

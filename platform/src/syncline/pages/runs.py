@@ -17,6 +17,7 @@ from syncline.contract import ConfigError
 from syncline.ledger.models import ErrorGroup
 from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import overview, progress
+from syncline.runs.close import SUSPENDED
 from syncline.runs.models import Run
 from syncline.runs.start import cancel, pause, resume
 
@@ -183,5 +184,12 @@ def error_groups(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
     shown = []
     for group in groups:
         samples = [sample(str(key)) for key in group.samples]
-        shown.append({"group": group, "badge": badge(group.state, group.get_state_display()), "samples": samples})
+        shown.append({"group": group, "badge": group_badge(group), "samples": samples})
     return shown
+
+
+def group_badge(group: ErrorGroup) -> SafeString:
+    """Records of which a field was left out are delivered all the same."""
+    if group.code != SUSPENDED:
+        return badge(group.state, group.get_state_display())
+    return badge("problems", "without this field" if group.count else "field suspended")

@@ -73,7 +73,7 @@ NEXT_STEPS: Final = {
     "required": "Fill the value here, or map another field to the property.",
     "put_off": "Run the sync again when these records are at rest; see in their ledger pages what happened.",
     "open": "Nothing to do: the next run looks up what became of it before anything is sent again.",
-    "suspended": "Restore the property in the account and refresh the catalog, or remove the rule and publish the mapping.",
+    "suspended": "Open the sync's page: it says what changed in the account, and what can be done.",
     "withheld": "Look through the list on the run's page; approve it there, or correct what made these records leave.",
     "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
 }

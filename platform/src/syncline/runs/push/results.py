@@ -65,10 +65,11 @@ def not_sent(work: Work) -> Outcome:
     return replace(_base(work, State.PENDING), remote_id=link.remote_id if link else None)
 
 
-def postponed(work: Work) -> Answer:
+def postponed(work: Work, error: RecordError | None) -> Answer:
     """Refused because the account's definitions changed: it is read, mapped and sent again by the new ones."""
+    said = f"{error.message} The account changed; it is sent again." if error else "The account changed; it is sent again."
     refused = replace(not_sent(work), op=work.op, status=Status.REJECTED, sent=_sent(work))
-    return Answer(refused, deferred=Deferred(work.key, 0.0))
+    return Answer(replace(refused, note=Problem(error.code if error else "", said)), deferred=Deferred(work.key, 0.0))
 
 
 def _base(work: Work, state: Link.State, *, uncertain_op: str = "") -> Outcome:

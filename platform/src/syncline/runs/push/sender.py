@@ -253,7 +253,7 @@ class Sender:
             result = results[work.key]
             there = result.error.existing_id if result.error else None
             if self.definitions is not None and self.definitions.postpones(result):
-                verdict = postponed(work)
+                verdict = postponed(work, result.error)
             else:
                 verdict = outcome(self.policy, work, result, survivors.get(work.key), owner.get(there or "", ""))
             outcomes.append(verdict.outcome)

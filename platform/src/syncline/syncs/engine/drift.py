@@ -208,6 +208,6 @@ def _held(rule: CompiledRule, change: Drifted, row: Row) -> NoValue:
     gone = listed(sorted(str(one) for one in _members(_unchecked(rule, row)) & change.gone))
     message = (
         f"Rule “{rule.label}”: the account no longer offers the choice “{gone}” of “{rule.target}”. "
-        f"It was left as it is there; all else was delivered. {change.remedy}"
+        "It was left as it is there; all else was delivered."
     )
     return NoValue(FieldProblem(rule.target, rule.label, shorten(gone), Code.INVALID_CHOICE, message), held=True)
