@@ -131,7 +131,8 @@ class IdentityIndex(models.Model):
                 fields=["connection", "object_type", "property", "value", "remote_id"], name="identity_value"
             ),
         )
-        indexes = (models.Index(fields=["connection", "object_type", "remote_id"], name="identity_remote"),)
+        # not connection first: the planner, knowing the table as empty, would look up values by it
+        indexes = (models.Index(fields=["remote_id", "connection", "object_type"], name="identity_of_remote"),)
 
     def __str__(self) -> str:
         return f"{self.property}={self.value} → {self.remote_id}"
@@ -173,7 +174,7 @@ class Candidate(models.Model):
     class Meta:
         indexes = (
             models.Index(fields=["run_id", "step", "value"], name="candidate_value"),
-            models.Index(fields=["run_id", "local_key"], name="candidate_key"),
+            models.Index(fields=["local_key", "run_id"], name="candidate_of_key"),
         )
 
     def __str__(self) -> str:
