@@ -37,6 +37,8 @@ SYNCLINE_LEASE_SECONDS = float(os.environ.get("SYNCLINE_LEASE_SECONDS", "30"))
 #: Seconds after which a run asks an account again what it offers; and the least time between two questions while one goes on.
 SYNCLINE_CATALOG_MAX_AGE = float(os.environ.get("SYNCLINE_CATALOG_MAX_AGE", "3600"))
 SYNCLINE_DRIFT_SECONDS = float(os.environ.get("SYNCLINE_DRIFT_SECONDS", "5"))
+#: Days after which the identity index of an object is built anew instead of being followed up.
+SYNCLINE_INDEX_DAYS = float(os.environ.get("SYNCLINE_INDEX_DAYS", "7"))
 
 # Without a sign of life for so long, a worker's processes are ended and started anew by its supervisor.
 SYNCLINE_STALL_SECONDS = float(os.environ.get("SYNCLINE_STALL_SECONDS", "40"))

@@ -40,7 +40,7 @@ Alive = Callable[[], None]
 
 
 def cadence() -> dt.timedelta:
-    return dt.timedelta(days=float(getattr(settings, "SYNCLINE_INDEX_DAYS", 7)))
+    return dt.timedelta(days=float(settings.SYNCLINE_INDEX_DAYS))
 
 
 @dataclass(frozen=True)
