@@ -184,7 +184,7 @@ def test_a_database_that_is_away_kills_no_worker(toy: Callable[..., Toy]) -> Non
         raise psycopg.OperationalError("the server closed the connection unexpectedly")
 
     made = toy(sleep, away)
-    made.run(lambda: len(asked) > 24)
+    made.run(lambda: len(asked) > 16)
 
     assert len(made.starts()) == 1
 
