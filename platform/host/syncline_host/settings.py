@@ -2,7 +2,9 @@
 
 Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE, SYNCLINE_WORKERS,
 SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_CATALOG_MAX_AGE, SYNCLINE_DRIFT_SECONDS, SYNCLINE_STALL_SECONDS,
-SYNCLINE_STOP_SECONDS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT (`make up`). On loopback none is needed; docs/operations.md says what each means.
+SYNCLINE_STOP_SECONDS, SYNCLINE_CHANGES_LIMIT, SYNCLINE_WATCH_LOCK_MS, SYNCLINE_REMOVALS_COUNT, SYNCLINE_REMOVALS_SHARE,
+SYNCLINE_REMOVALS_HOURS, SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT (`make up`). On loopback
+none is needed; docs/operations.md says what each means.
 """
 
 from __future__ import annotations
@@ -39,6 +41,14 @@ SYNCLINE_CATALOG_MAX_AGE = float(os.environ.get("SYNCLINE_CATALOG_MAX_AGE", "360
 SYNCLINE_DRIFT_SECONDS = float(os.environ.get("SYNCLINE_DRIFT_SECONDS", "5"))
 #: Days after which the identity index of an object is built anew instead of being followed up.
 SYNCLINE_INDEX_DAYS = float(os.environ.get("SYNCLINE_INDEX_DAYS", "7"))
+# When more keys of changed records wait for a sync, one full pass takes their place.
+SYNCLINE_CHANGES_LIMIT = int(os.environ.get("SYNCLINE_CHANGES_LIMIT", "100000"))
+# So long whoever sets up triggers waits for a table, and with it those who write to it.
+SYNCLINE_WATCH_LOCK_MS = int(os.environ.get("SYNCLINE_WATCH_LOCK_MS", "500"))
+# Removals in so many hours that are more than this number and this share of the linked records wait for a person.
+SYNCLINE_REMOVALS_COUNT = int(os.environ.get("SYNCLINE_REMOVALS_COUNT", "20"))
+SYNCLINE_REMOVALS_SHARE = float(os.environ.get("SYNCLINE_REMOVALS_SHARE", "0.1"))
+SYNCLINE_REMOVALS_HOURS = int(os.environ.get("SYNCLINE_REMOVALS_HOURS", "24"))
 
 # Without a sign of life for so long, a worker's processes are ended and started anew by its supervisor.
 SYNCLINE_STALL_SECONDS = float(os.environ.get("SYNCLINE_STALL_SECONDS", "40"))

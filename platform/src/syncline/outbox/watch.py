@@ -245,7 +245,7 @@ def _patiently(change: Any, *arguments: Any) -> bool:
 
 
 def lock_milliseconds() -> int:
-    return int(getattr(settings, "SYNCLINE_WATCH_LOCK_MS", 500))
+    return int(settings.SYNCLINE_WATCH_LOCK_MS)
 
 
 class _only_one:  # noqa: N801 - reads as a verb

@@ -48,7 +48,7 @@ INSERT INTO syncline_outboxkey (sync_id, local_key) SELECT %s, '' WHERE EXISTS (
 
 def most_keys() -> int:
     """When more keys wait for a sync, a full pass takes their place."""
-    return int(getattr(settings, "SYNCLINE_CHANGES_LIMIT", 100_000))
+    return int(settings.SYNCLINE_CHANGES_LIMIT)
 
 
 def tick() -> None:

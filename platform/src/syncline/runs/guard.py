@@ -37,15 +37,15 @@ OTHER_BASIS: Final = (
 
 
 def most_removals() -> int:
-    return int(getattr(settings, "SYNCLINE_REMOVALS_COUNT", 20))
+    return int(settings.SYNCLINE_REMOVALS_COUNT)
 
 
 def largest_share() -> float:
-    return float(getattr(settings, "SYNCLINE_REMOVALS_SHARE", 0.1))
+    return float(settings.SYNCLINE_REMOVALS_SHARE)
 
 
 def period_hours() -> int:
-    return int(getattr(settings, "SYNCLINE_REMOVALS_HOURS", 24))
+    return int(settings.SYNCLINE_REMOVALS_HOURS)
 
 
 def objection(job: Job, number: int) -> str:
