@@ -26,7 +26,7 @@ from syncline.syncs import publish
 from syncline.syncs.models import FieldRule, Sync
 from syncline_companies.models import Company
 from syncline_host.demo.scenario import connect_by_token, make_sync, run_to_end
-from syncline_hubspot import bulk, connector, objects
+from syncline_hubspot import bulk, objects
 from syncline_hubspot.properties import KEY
 from syncline_hubspot.sandbox.process import RunningSandbox
 from syncline_hubspot.sandbox.tokens import ALL_SCOPES
@@ -44,7 +44,7 @@ def running() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def sandbox(running: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSandbox]:
     for state in bulk.GOING_ON:
-        monkeypatch.setitem(bulk.GOING_ON, state, 0.05)  # type: ignore[misc]
+        monkeypatch.setitem(bulk.GOING_ON, state, 0.05)
     running.admin.reset()
     running.admin.config(import_rows_per_s=0, imports_daily=500)
     with override_settings(SYNCLINE_ALLOW_LOOPBACK=True):
@@ -214,7 +214,7 @@ def test_what_changes_here_while_the_import_runs_is_sent_by_the_same_run(
 ) -> None:
     sync = loading(sandbox, user)
     first, second, third = Company.objects.order_by("pk")[:3]
-    real = connector.submit
+    real = bulk.submit
 
     def meanwhile(*given: Any) -> str:
         token = real(*given)
@@ -222,7 +222,7 @@ def test_what_changes_here_while_the_import_runs_is_sent_by_the_same_run(
         Company.objects.filter(pk=second.pk).delete()
         return token
 
-    monkeypatch.setattr(connector, "submit", meanwhile)
+    monkeypatch.setattr("syncline_hubspot.connector.submit", meanwhile)
     run = run_to_end(sync)
     there = {r["properties"][KEY.name].rpartition(":")[2]: r["properties"]["name"] for r in sandbox.admin.live("companies")}
     assert (there[str(first.pk)], there[str(third.pk)]) == ("Changed meanwhile", third.name)

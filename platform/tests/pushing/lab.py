@@ -99,10 +99,10 @@ class App:
 
 
 @contextmanager
-def installed(vendor: Vendor) -> Iterator[None]:
+def installed(vendor: Vendor, connector: type[Fake] = Fake) -> Iterator[None]:
     """The fake connector and its datasets are all that is installed."""
     module = ModuleType("fake_vendor_connector")
-    module.Fake = type("Fake", (Fake,), {"vendor": vendor})  # type: ignore[attr-defined]
+    module.Fake = type("Fake", (connector,), {"vendor": vendor})  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     try:
         entry = EntryPoint("fake", f"{module.__name__}:Fake", "syncline.connectors")
