@@ -161,6 +161,16 @@ def test_owners_are_the_choices_of_the_owner_property(session: Session) -> None:
     assert owner.schema["enum"] == [choice.value for choice in owner.choices]
 
 
+def test_pipelines_and_their_stages_are_choices_of_a_deal(session: Session) -> None:
+    deals = discover(session, "deals")
+    stage, pipeline = deals.property("dealstage"), deals.property("pipeline")
+    assert stage is not None
+    assert pipeline is not None
+    assert [choice.value for choice in pipeline.choices] == ["default"]
+    assert ("closedwon", "Closed Won") in {(choice.value, choice.label) for choice in stage.choices}
+    assert stage.schema["enum"] == [choice.value for choice in stage.choices]
+
+
 def test_custom_objects_are_discovered_and_written(session: Session) -> None:
     body = {
         "name": "cars",

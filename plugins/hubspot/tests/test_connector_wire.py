@@ -226,15 +226,15 @@ def define(**known: Any) -> dict[str, Any]:
     ],
 )
 def test_definitions_become_properties(definition: dict[str, Any], kind: Kind, schema: dict[str, Any]) -> None:
-    found = read("companies", definition, (), ())
+    found = read("companies", definition, {}, ())
     assert (found.kind, found.schema) == (kind, schema)
 
 
 def test_email_is_unique_though_its_definition_denies_it() -> None:
     definition = define(name="email", hasUniqueValue=False)
-    assert read("contacts", definition, (), ()).unique
-    assert read("contacts", definition, (), ()).kind is Kind.EMAIL
-    assert not read("companies", definition, (), ()).unique
+    assert read("contacts", definition, {}, ()).unique
+    assert read("contacts", definition, {}, ()).kind is Kind.EMAIL
+    assert not read("companies", definition, {}, ()).unique
 
 
 def companies(*names: str) -> ObjectType:

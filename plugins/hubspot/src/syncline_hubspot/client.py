@@ -24,6 +24,7 @@ DATED = {
     "/crm/v4/associations": "/crm/associations/{v}",
     "/crm/v3/properties": "/crm/properties/{v}",
     "/crm/v3/owners": "/crm/owners/{v}",
+    "/crm/v3/pipelines": "/crm/pipelines/{v}",
     "/crm-object-schemas/v3": "/crm-object-schemas/{v}",
     "/account-info/v3": "/account-info/{v}",
     "/crm/v3/imports": "/crm/imports/{v}",
@@ -39,6 +40,7 @@ APIS = {
     "property_groups": ("properties", "GroupsApi"),
     "schemas": ("schemas", "CoreApi"),
     "owners": ("owners", "OwnersApi"),
+    "pipelines": ("pipelines", "PipelinesApi"),
 }
 
 

@@ -51,7 +51,8 @@ def discover(session: Session) -> list[ObjectType]:
 
 def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence[Choice]) -> ObjectType:
     definitions = client.properties.get_all(kind.key)["results"]
-    known = tuple(properties.read(kind.key, definition, owners, kind.required) for definition in definitions)
+    elsewhere = {properties.OWNER: owners, **(_stages(session, client) if kind.key == "deals" else {})}
+    known = tuple(properties.read(kind.key, definition, elsewhere, kind.required) for definition in definitions)
     ours = any(p.name == properties.KEY.name and p.unique for p in known)
     wanted = session.settings.get("own_key", True)
     return ObjectType(
@@ -110,6 +111,23 @@ def _owner(raw: Json) -> Choice:
     name = " ".join(part for part in (raw.get("firstName"), raw.get("lastName")) if part)
     email = raw.get("email") or ""
     return Choice(str(raw["id"]), f"{name} ({email})" if name and email else name or email or str(raw["id"]))
+
+
+def _stages(session: Session, client: Client) -> dict[str, list[Choice]]:
+    """Pipelines and their stages, which HubSpot does not list with the properties that hold them; empty without the scope."""
+    try:
+        pipelines = client.pipelines.get_all("deals").get("results", [])
+    except ConfigError as error:
+        session.log.info("Pipelines and stages are not offered as choices: %s", error)
+        return {}
+    several = len(pipelines) > 1
+    stages = [
+        Choice(str(stage["id"]), f"{one['label']}: {stage['label']}" if several else stage["label"])
+        for one in pipelines
+        for stage in one.get("stages") or ()
+        if not stage.get("archived")
+    ]
+    return {"pipeline": [Choice(str(one["id"]), one["label"]) for one in pipelines], "dealstage": stages}
 
 
 def _count(session: Session, client: Client, key: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from syncline.contract import Choice, Code, ConfigError, Kind, ObjectType, Permanent, Property
@@ -39,14 +39,16 @@ SCHEMAS: Final[dict[Kind, dict[str, Any]]] = {
     Kind.DATETIME: {"type": "string", "format": "date-time"},
     Kind.EMAIL: {"type": "string", "format": "email"},
 }
+OWNER: Final = "hubspot_owner_id"
 YES_NO = (Choice("true", "Yes"), Choice("false", "No"))
 
 
-def read(object_key: str, definition: Json, owners: Sequence[Choice], required: Sequence[str]) -> Property:
+def read(object_key: str, definition: Json, elsewhere: Mapping[str, Sequence[Choice]], required: Sequence[str]) -> Property:
+    """`elsewhere`: choices that HubSpot keeps in another place, by property; those of OWNER for all that hold owners."""
     name = definition["name"]
     email = object_key == "contacts" and name == "email"
     kind = Kind.EMAIL if email else kind_of(definition)
-    choices = _choices(definition, owners) if kind in (Kind.CHOICE, Kind.SET) else ()
+    choices = _choices(definition, elsewhere) if kind in (Kind.CHOICE, Kind.SET) else ()
     return Property(
         name=name,
         label=definition.get("label") or name,
@@ -78,9 +80,10 @@ def schema_of(kind: Kind, choices: Sequence[Choice]) -> dict[str, Any]:
     return SCHEMAS.get(kind, {"type": "string", "maxLength": LONGEST})
 
 
-def _choices(definition: Json, owners: Sequence[Choice]) -> tuple[Choice, ...]:
-    if definition.get("referencedObjectType") == "OWNER" or definition["name"] == "hubspot_owner_id":
-        return tuple(owners)
+def _choices(definition: Json, elsewhere: Mapping[str, Sequence[Choice]]) -> tuple[Choice, ...]:
+    name = OWNER if definition.get("referencedObjectType") == "OWNER" else definition["name"]
+    if name in elsewhere:
+        return tuple(elsewhere[name])
     return tuple(Choice(o["value"], o.get("label") or o["value"]) for o in definition.get("options") or ())
 
 
