@@ -23,7 +23,7 @@ from syncline.contract import (
 from syncline.ledger.models import Entry, ErrorGroup, Link
 from syncline.runs import execute
 from syncline.runs.models import Run, RunPart
-from syncline.runs.push import reader, results, sender
+from syncline.runs.push import definitions, reader, results, sender
 from syncline.runs.start import start_run
 from syncline.syncs import publish
 from syncline.syncs.engine import MappingInvalid
@@ -207,7 +207,9 @@ def test_several_workers_learn_of_it_and_ask_the_account_once(lab: Lab, account:
     assert account.discoveries - before <= 3  # each part asks only what nobody has asked since its own refusal
 
 
-def test_a_refusal_with_the_same_definitions_is_the_records_own(lab: Lab, account: Account) -> None:
+def test_a_refusal_with_the_same_definitions_is_the_records_own(
+    lab: Lab, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     people(30)
     User.objects.filter(username="u00004").update(first_name="bad")
     sync = lab.sync(RULES)
@@ -220,6 +222,13 @@ def test_a_refusal_with_the_same_definitions_is_the_records_own(lab: Lab, accoun
     assert run.reason == "1 rejected."
     assert account.discoveries - before == 1
     assert lab.states() == {"delivered": 29, "rejected": 1}
+    User.objects.filter(username="u00004").update(email="other@example.org")
+    assert counts(lab.run(sync)) == {"unchanged": 29, "rejected": 1}
+    assert account.discoveries - before == 1  # it has just said that nothing changed
+    monkeypatch.setattr(definitions, "_trusted", {})
+    User.objects.filter(username="u00004").update(email="another@example.org")
+    assert counts(lab.run(sync)) == {"unchanged": 29, "rejected": 1}
+    assert account.discoveries - before == 2
 
 
 def test_an_account_that_cannot_be_asked_leaves_the_refusals_to_the_records(lab: Lab, account: Account) -> None:

@@ -30,8 +30,14 @@ from syncline.syncs.publish import compiled
 
 #: Refusals that other definitions would explain.
 SUSPICIOUS: Final = frozenset({Code.UNKNOWN_PROPERTY, Code.READ_ONLY, Code.INVALID_CHOICE, Code.INVALID_VALUE})
-_TRUSTED: Final = 60.0
+TRUST: Final = 60.0
 """Seconds for which further refusals of the same kind are the records' own, once the account said that nothing changed."""
+
+Suspect = tuple[int, str, Code, str | None]
+"""Connection, object, code, property."""
+
+#: Until when (monotonic) refusals are trusted; for all parts that this process carries out.
+_trusted: dict[Suspect, float] = {}
 
 log = logging.getLogger("syncline.runs")
 
@@ -44,22 +50,22 @@ class Definitions:
         self._version, self._session = version, session
         self._connection = version.sync.connection
         self._mine = _stamp(mapping, object_type)
-        self._trusted: dict[tuple[Code, str | None], float] = {}
         self._lock = threading.Lock()
 
     def explain(self, results: Iterable[PushResult]) -> None:
         """Asks the account again if these answers are a reason to; afterwards `moved` says what to make of them."""
-        suspects = {(e.code, e.property) for r in results if r.status is Status.REJECTED and (e := r.error)}
-        suspects = {one for one in suspects if one[0] in SUSPICIOUS}
-        if not suspects or self.moved:
+        errors = [e for r in results if r.status is Status.REJECTED and (e := r.error) and e.code in SUSPICIOUS]
+        if not errors or self.moved:
             return
+        where = (self._connection.pk, self._version.sync.object_type)
+        suspects = {(*where, error.code, error.property) for error in errors}
         asked = catalog.now()  # only a discovery that begins after the refusal tells whether it was right
         with self._lock:
-            fresh = [one for one in suspects if self._trusted.get(one, 0.0) < time.monotonic()]
-            if self.moved or not fresh:
+            if self.moved or all(_trusted.get(one, 0.0) > time.monotonic() for one in suspects):
                 return
             self.moved = self._look(asked)
-            self._trusted.update(dict.fromkeys(fresh, time.monotonic() + _TRUSTED))
+            if not self.moved:
+                _trust(suspects)
 
     def postpones(self, result: PushResult) -> bool:
         """Whether this refusal is to be forgotten, because the record is sent again by other definitions."""
@@ -84,6 +90,13 @@ class Definitions:
         if last is not None and last < asked:
             time.sleep(max(0.0, look_seconds() - (asked - last).total_seconds()))
         catalog.freshen(self._connection, self._session, after=asked)
+
+
+def _trust(suspects: Iterable[Suspect]) -> None:
+    now = time.monotonic()
+    for old in [one for one, until in list(_trusted.items()) if until < now]:
+        _trusted.pop(old, None)
+    _trusted.update(dict.fromkeys(suspects, now + TRUST))
 
 
 def look_seconds() -> float:
