@@ -16,8 +16,11 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from syncline.background import canary, processes
 from syncline.background.canary import Sign
+from syncline.localdb import TEST_PREFIX, admin_connection, ensure_database
 from syncline.runs.models import WorkerCanary
 from syncline.supervisor import Group, Supervisor, Watch, pause
 
@@ -107,6 +110,7 @@ class Toy:
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handlers: None) -> Callable[..., Toy]:
     def make(body: Callable[[int], int], signs: Callable[[int], Sign | None]) -> Toy:
         made = Toy(tmp_path / "starts", body, signs)
+        monkeypatch.setattr(canary, "reach", lambda: None)
         monkeypatch.setattr(canary, "look", lambda _name, _pid: made.signs(len(made.starts())))
         return made
 
@@ -320,6 +324,21 @@ def test_a_worker_that_is_asked_to_stop_is_not_listed_any_more(worker: Worker) -
 
     assert worker.process.wait(40) == 0, worker.log()
     assert not WorkerCanary.objects.exists()
+
+
+@pytest.mark.faults
+def test_a_worker_for_a_database_without_tables_ends_and_says_what_to_do(database_url: str) -> None:
+    empty = make_conninfo(database_url, dbname=f"{TEST_PREFIX}{os.getpid()}_empty")
+    ensure_database(empty, fresh=True)
+    environment = {**os.environ, "DATABASE_URL": empty, "DJANGO_SETTINGS_MODULE": "syncline_host.settings"}
+    command = [sys.executable, "-m", "syncline.cli", "worker"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    with admin_connection(empty) as server:
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(conninfo_to_dict(empty)["dbname"]))))
+
+    assert done.returncode == 1
+    assert "Run: syncline manage migrate" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.unit

@@ -84,16 +84,21 @@ def worker() -> None:
 def _carry_out(name: str, restarts: int) -> int:
     """In the process that becomes the worker's cluster; the supervisor itself loads no apps."""
     set_up_django()
+    from django.db import ProgrammingError
+
     from syncline.background.cluster import run_cluster
     from syncline.connections import startup
     from syncline.contract import ConfigError
 
     try:
         startup.begin()
+        return run_cluster(name, restarts)
     except ConfigError as error:
         click.ClickException(str(error)).show()
-        return 1
-    return run_cluster(name, restarts)
+    except ProgrammingError as error:
+        said = str(error).splitlines()[0]
+        click.ClickException(f"The database does not fit this version ({said}). Run: syncline manage migrate").show()
+    return 1
 
 
 @main.command()

@@ -35,6 +35,7 @@ CarryOut = Callable[[str, int], int]
 
 STEP: Final = 0.2
 LONGEST_PAUSE: Final = 60.0
+REAPS_WITHIN: Final = 2.0
 STARTS_WITHIN: Final = 30.0  # seconds to load everything on a busy machine; a shorter stall counts from then on
 
 
@@ -105,10 +106,16 @@ class Group:
             with suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        with suppress(ChildProcessError):  # as process 1 of a container we inherit orphans
-            while True:
-                os.waitpid(-self.pid, 0)
+        self._reap()
         return os.waitstatus_to_exitcode(status)
+
+    def _reap(self) -> None:
+        """As process 1 of a container we inherit orphans."""
+        end = time.monotonic() + REAPS_WITHIN
+        with suppress(ChildProcessError):
+            while time.monotonic() < end:
+                os.waitpid(-self.pid, os.WNOHANG)
+                time.sleep(0.02)
 
 
 def _be_child(supervisor: int, carry_out: Callable[[], int]) -> None:
@@ -156,7 +163,7 @@ class Supervisor:
             if self._requests:
                 return self._end(group)
             code = group.kill()
-            if restarts == 0 and not watch.started and code >= 0 and self._ask(0, Watch(self._stall), 0.0):
+            if restarts == 0 and not watch.started and code >= 0 and self._reachable():
                 return code or 1  # its own fault: neither a signal nor the database
             failures = 0 if watch.alive else failures + 1
             self._tell(watch, code, restarts + 1)
@@ -188,6 +195,15 @@ class Supervisor:
             logger.info("Worker %s works again, %.1f s after its last sign of life.", self.name, silent)
         self._last_life = time.monotonic()
 
+    def _reachable(self) -> bool:
+        try:
+            canary.reach()
+        except psycopg.Error as error:
+            self._note(error)
+            return False
+        self._note(None)
+        return True
+
     def _ask(self, pid: int, watch: Watch, seconds: float) -> bool:
         """Twice, since a connection that was cut says nothing about the next; gives whether there was an answer."""
         for _attempt in range(2):
@@ -216,7 +232,7 @@ class Supervisor:
         """Waits: longer from time to time while it dies before it works, and until the database can be asked."""
         end = time.monotonic() + pause(failures)
         while not self._requests:
-            if time.monotonic() >= end and self._ask(0, Watch(self._stall), 0.0):
+            if time.monotonic() >= end and self._reachable():
                 return True
             time.sleep(STEP)
         return False
@@ -230,4 +246,5 @@ class Supervisor:
                 group.kill()
                 return 1
             time.sleep(STEP)
-        return group.kill()
+        code = group.kill()
+        return 0 if code == -signal.SIGTERM else code  # asked before it could listen

@@ -139,9 +139,18 @@ def waiting() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+def reach() -> None:
+    """Raises psycopg.Error when the database does not answer."""
+    _connect().close()
+
+
 def look(name: str, pid: int) -> Sign | None:
-    """The last sign of life, over a connection of its own that gives up soon. None before the start; raises psycopg.Error."""
-    given = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **connection.get_connection_params()}
-    with psycopg.connect(**given) as asked:
+    """The last sign of life. None before the start; raises psycopg.Error when nobody can be asked."""
+    with _connect() as asked:
         row = asked.execute(_LOOK, [name, pid]).fetchone()
     return Sign(*row) if row else None
+
+
+def _connect() -> psycopg.Connection[Any]:
+    """A connection of its own that gives up soon."""
+    return psycopg.connect(**{"connect_timeout": 5, "tcp_user_timeout": 10_000, **connection.get_connection_params()})
