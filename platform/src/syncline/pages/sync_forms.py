@@ -37,6 +37,14 @@ def object_of(sync: Sync) -> ObjectType | None:
         return None
 
 
+def import_fields(sync: Sync) -> list[str]:
+    """Settings of bulk imports, as far as the vendor offers them for this object."""
+    found = object_of(sync)
+    if found is None or not found.bulk_rows:
+        return []
+    return ["bulk_from", "bulk_match"] if found.bulk_match else ["bulk_from"]
+
+
 class NewSyncForm(ModelForm):
     """The first step: what goes where. Made for one connection."""
 
@@ -62,9 +70,14 @@ class SyncForm(ModelForm):
         model = Sync
         fields = (
             "name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron", "changes_cron",
-            "follows", "enabled",
+            "follows", "enabled", "bulk_from", "bulk_match",
         )  # fmt: skip
         labels = {"cron": "Schedule (cron, UTC)", "changes_cron": "Push changes (cron, UTC)", "enabled": "Switched on"}
+        help_texts = {
+            "bulk_from": "At least so many new records go as files for the vendor's import; empty means never.",
+            "bulk_match": "The import itself finds existing records, by the first match step, and overwrites them: nothing is"
+            " looked up before. Every rule must write always, else it is not used.",
+        }
         widgets = {
             "filter": forms.Textarea(attrs={"rows": 2, "cols": 80, "spellcheck": "false"}),
             "cron": forms.TextInput(attrs={"placeholder": "0 3 * * *"}),

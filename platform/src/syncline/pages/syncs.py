@@ -27,7 +27,18 @@ from .display import badge, link
 from .filters import ConnectionFilter
 from .preview import preview_context
 from .sync_actions import ACTIONS
-from .sync_forms import TARGETS, NewSyncForm, RuleForm, RuleFormSet, StepForm, StepFormSet, SyncForm, dataset_of, object_of
+from .sync_forms import (
+    TARGETS,
+    NewSyncForm,
+    RuleForm,
+    RuleFormSet,
+    StepForm,
+    StepFormSet,
+    SyncForm,
+    dataset_of,
+    import_fields,
+    object_of,
+)
 
 VERSIONS_SHOWN = 20
 
@@ -103,6 +114,7 @@ class SyncPage(ActionsAdmin):
         return [
             ("What is synced", {"fields": ["name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]}),
             ("When", {"fields": ["cron", "changes_cron", "follows", "enabled", "next_times"]}),
+            *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
