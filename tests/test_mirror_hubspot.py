@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
+from django.test import override_settings
 from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
 from syncline.ledger.models import Link
@@ -14,6 +18,7 @@ from syncline.outbox import watch
 from syncline.runs import changes
 from syncline.runs.execute import work
 from syncline.runs.models import Run
+from syncline.runs.start import start_run
 from syncline.syncs.models import Sync
 from syncline_companies.models import Company, Deal, Employee
 from syncline_host.demo import scenario
@@ -134,4 +139,56 @@ def test_the_last_job_of_a_person_takes_the_contact_along_and_another_job_keeps_
 
 
 def emails(sandbox: RunningSandbox) -> set[Any]:
-    return {record["properties"]["email"] for record in sandbox.admin.live("contacts")}
+    return {record["properties"].get("email") for record in sandbox.admin.live("contacts")}
+
+
+KILLED = [
+    *((point, "archive") for point in ("mark.after", "call.after", "record.after", "removal.after")),
+    *(("call.after", policy) for policy in ("clear", "delete")),
+]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("point", "policy"), KILLED)
+def test_a_worker_that_dies_around_a_removal_loses_and_doubles_nothing(
+    sandbox: RunningSandbox, connection: Connection, register: dict[str, Company], point: str, policy: str
+) -> None:
+    for name, company in register.items():
+        Employee.objects.create(company=company, name=name, email=f"{name.lower()}@example.org")
+    sync = mirror(connection, "companies.person", "contacts", delete_policy=policy)
+    leaving = Employee.objects.get(name="Bolt")
+    key = str(leaving.pk)
+    leaving.delete()
+    assert changes.push(sync)
+
+    with override_settings(SYNCLINE_LEASE_SECONDS=1.5):
+        die_at(point)
+        run = Run.objects.filter(sync=sync).latest("pk")
+        while Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).exists():
+            work(1.0)
+            time.sleep(0.1)
+
+    run.refresh_from_db()
+    link = Link.objects.get(local_key=key, object_type="contacts")
+    assert (run.removed, link.state) == (1, "excluded"), run.reason
+    assert (link.remote_id is None) == (policy != "clear")
+    assert emails(sandbox) - {"", None} == {"acme@example.org", "cask@example.org"}
+    assert start_and_finish(sync).removed == 0
+
+
+def die_at(point: str) -> None:
+    """Works in a process that ends there, as by kill -9."""
+    connections.close_all()
+    pid = os.fork()
+    if not pid:
+        os.environ["SYNCLINE_CRASH_AT"] = point
+        try:
+            work(20.0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 137
+
+
+def start_and_finish(sync: Sync) -> Run:
+    start_run(sync)
+    return finish(sync)
