@@ -13,6 +13,7 @@ from syncline.catalog import service as catalog
 from syncline.contract import ConfigError
 from syncline.runs.models import Run
 from syncline.runs.start import start_run
+from syncline.syncs import overlap
 from syncline.syncs import publish as publishing
 from syncline.syncs.models import Sync
 
@@ -78,7 +79,7 @@ def publish(page: Any, request: HttpRequest, sync: Sync) -> str:
         raise ConfigError(str(error)) from error
     if version.pk == before:
         return f"The draft says what version {version.number} says, and the account is as it was; nothing had to be published."
-    return f"Published as version {version.number}. Runs that start from now on use it."
+    return f"Published as version {version.number}. Runs that start from now on use it. {overlap.warning(sync)}".strip()
 
 
 def run(page: Any, request: HttpRequest, sync: Sync) -> str:
