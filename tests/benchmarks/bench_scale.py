@@ -22,7 +22,7 @@ from syncline_hubspot.sandbox.process import RunningSandbox
 from tests.benchmarks.harness import Figures, bench
 from tests.benchmarks.register import fill
 
-COMPANIES = 20_000
+COMPANIES = 40_000
 LATENCY_MS = 100
 WORKER = r"""
 import sys, time
