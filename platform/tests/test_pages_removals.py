@@ -10,7 +10,9 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from syncline.contract import Dependency
 from syncline.models import PlanRow, Run, RunPart, Sync
+from syncline.outbox import watch
 from syncline.outbox.models import OutboxKey
 
 HERE = Path(__file__).parent
@@ -61,6 +63,7 @@ def test_the_page_lists_what_waits_page_by_page(client: Client, run: Run) -> Non
 def test_nothing_is_removed_before_the_question_is_answered(client: Client, run: Run) -> None:
     asked = approve(client, run)
     assert "Remove 30 records" in asked
+    assert "and 20 more" in asked
     assert "archived" in asked
     assert not Run.objects.filter(kind=Run.Kind.REMOVAL).exists()
 
@@ -123,8 +126,11 @@ class TestForm:
         ann.sync.refresh_from_db()
         assert ann.sync.delete_policy == "ignore"
 
-    def test_the_page_says_how_many_changes_wait(self, client: Client, ann: Estate) -> None:
+    def test_the_page_says_how_many_changes_wait(self, client: Client, ann: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
         Sync.objects.filter(pk=ann.sync.pk).update(changes_cron="*/5 * * * *", enabled=True)
+        assert "not watched: its dataset" in client.get(self.address(ann)).content.decode()
+        monkeypatch.setattr(watch, "dependencies", lambda _sync: [Dependency("auth_user")])
+        monkeypatch.setattr(watch.Installed, "fits", lambda _self, _watch: True)
         OutboxKey.objects.create(sync=ann.sync, local_key="1")
         page = client.get(self.address(ann)).content.decode()
         assert "1 record waits to be pushed" in page

@@ -153,6 +153,8 @@ def told(sync: Sync) -> str:
         return ""
     if not (sync.enabled and sync.current_id):
         return "watched once the sync is switched on and published"
+    if not dependencies(sync):
+        return "not watched: its dataset does not say what it depends on"
     waiting = set(OutboxKey.objects.filter(sync=sync).values_list("local_key", flat=True)[:MANY])
     there = installed()
     if not all((there.get(w.name) or NOTHING).fits(w) for w in wanted(watching()).watches.values() if sync.pk in w.syncs):

@@ -11,8 +11,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from syncline.contract import ConfigError
+from syncline.ledger.models import ErrorGroup
 from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import removals
+from syncline.runs.mirror import WITHHELD
 from syncline.runs.models import PlanRow, Run
 from syncline.syncs.models import Sync
 
@@ -20,6 +22,7 @@ from .base import Answered, Context, person
 from .display import badge
 
 ROWS_PER_PAGE: Final = 25
+NAMED: Final = 10
 VERBS: Final[Mapping[str, str]] = {
     Sync.DeletePolicy.CLEAR: "cleared of what this sync delivered",
     Sync.DeletePolicy.ARCHIVE: "archived",
@@ -46,12 +49,16 @@ def newest_removal(run: Run) -> str:
 def _confirmation(page: Any, request: HttpRequest, run: Run, number: int) -> Context:
     sync = run.sync
     account = sync.connection.account_name or sync.connection.name
+    waiting = _rows(run).filter(state=PlanRow.State.PLANNED)
+    named = [
+        f"{row.title or 'record ' + row.local_key} ↔ {row.remote_id}" for row in _titled(request, run, list(waiting[:NAMED]))
+    ]
     context: Context = page.page(
         request,
         title=f"Remove {number:,} records in {account}?",
         sentence=f"They left the sync {sync.name} here. Their records in {account}, object {sync.object_type}, are"
         f" {VERBS.get(sync.delete_policy, 'left as they are')}. What belongs to the sync again by then stays.",
-        items=[f"{row.title or row.local_key} ↔ {row.remote_id}" for row in _titled(request, run, list(_rows(run)[:10]))],
+        items=[*named, f"and {number - NAMED:,} more"] if number > NAMED else named,
         label=f"Remove {number:,} record{'' if number == 1 else 's'}",
         action=reverse("admin:syncline_run_do", args=[run.pk, "approve-removals"]),
         back=reverse("admin:syncline_run_change", args=[run.pk]),
@@ -69,6 +76,7 @@ def withheld_context(request: HttpRequest, run: Run) -> Context:
     shown.object_list = _titled(request, run, list(shown.object_list))
     return {
         "withheld": shown,
+        "withheld_why": ErrorGroup.objects.filter(run_id=run.pk, code=WITHHELD).values_list("message", flat=True),
         "withheld_open": removals.withheld(run),
         "withheld_verb": VERBS.get(run.sync.delete_policy, "left as they are"),
         "may_approve": removals.may_approve(person(request), run),
