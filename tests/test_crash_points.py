@@ -86,7 +86,7 @@ class World:
             offered = catalog.object_type(sync.connection, sync.object_type)
             catalog.create_missing(sync.connection, offered, publish.missing_properties(sync))
         with connection.cursor() as cursor:
-            tables = ("link", "entry", "errorgroup", "identityindex", "indexstate", "candidate", "run", "runpart")
+            tables = ("link", "entry", "errorgroup", "identityindex", "indexstate", "candidate", "planrow", "run", "runpart")
             cursor.execute(f"TRUNCATE {', '.join(f'syncline_{name}' for name in tables)}")
         seed_account(self.sandbox.admin)
 
