@@ -32,6 +32,7 @@ class Killer:
     pause: tuple[float, float]
     kills: Counter[str] = field(default_factory=Counter)
     crashes: Counter[str] = field(default_factory=Counter)
+    freezes: int = 0
     _ordered: str = ""
     _ordered_at: float = 0.0
     _thawing: list[tuple[float, psutil.Process]] = field(default_factory=list)
@@ -106,6 +107,7 @@ class Killer:
         if found := worker.role("worker"):
             process = self.chance.choice(found)
             _signal(process, signal.SIGSTOP)
+            self.freezes += 1
             self._thawing.append((time.monotonic() + FROZEN, process))
 
     def _thaw(self) -> None:

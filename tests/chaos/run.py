@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WORKERS = 3
 RUN_WITHIN = 180.0  # seconds for a run while everything around it is killed
+MINUTE = 60.0
 PAUSE = (0.8, 3.2)  # seconds between two kills
 NEWCOMERS = 60  # records that are new in each round
 EPISODE = 12  # kills in one run; then it may end in peace
@@ -131,12 +132,16 @@ class Chaos:
                 self.tally.miscounts += 1
                 self.tally.tell(f"{sync.object_type}: the second calm run wrote {written} records")
 
+    def stalls(self) -> list[float]:
+        return restarts.slowest([one.log for one in (*self.house.workers, *self.house.buried)])
+
     def verdict(self) -> str:
         crashes, kills = self.killer.crashes, self.killer.kills
         by_role = " ".join(f"{role} {count}" for role, count in sorted(kills.items()))
-        slowest = restarts.slowest([one.log for one in (*self.house.workers, *self.house.buried)])
+        slowest = self.stalls()
         return (
             f"chaos: kills={sum(kills.values())} ({by_role}), crash points={sum(crashes.values())} at {len(crashes)} places, "
+            f"frozen={self.killer.freezes}, "
             f"postgres restarts={self.restarted}, runs={self.runs}, "
             f"duplicates={self.tally.duplicates}, losses={self.tally.losses}, "
             f"miscounts={self.tally.miscounts}, stalled clusters={len(slowest)}, "
@@ -246,6 +251,8 @@ def judge(chaos: Chaos) -> int:
     chaos.calm()
     if os.environ.get("CHAOS_DEFAULT") == "1":
         print(f"with the settings as they come: {restarts.with_defaults(chaos.house):.1f} s", flush=True)
+    if max(chaos.stalls(), default=0) > MINUTE:
+        chaos.tally.tell("a stalled cluster was not started anew within a minute")
     if chaos.tally.told:
         tell_logs(chaos.house)
     print(f"{time.monotonic() - begun:.0f} s\n{chaos.verdict()}", flush=True)
