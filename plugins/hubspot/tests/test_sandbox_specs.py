@@ -32,6 +32,8 @@ FILES = {
     ("pipelines", "v3"): "crm__pipelines__v3__r145896.json",
     ("schemas", "v3"): "crm__schemas__v3__r145900.json",
     ("account", "v3"): "account__accountInfo__v3__r144923.json",
+    ("imports", "v3"): "crm__imports__v3__r144903.json",
+    ("imports", "2026-09"): "crm__imports__2026-09__r144903.json",
 }
 SAMPLES: dict[str, dict[str, str]] = {
     "companies": {"name": "Acme", "domain": "acme.example"},
@@ -231,6 +233,33 @@ def test_associations(sandbox: RunningSandbox, specs: Specs, version: str) -> No
         answers.append(sandbox.request("GET", f"{one}/companies"))
     for answer in answers:
         specs.check("associations", version, answer)
+
+
+@pytest.mark.parametrize("version", ["v3", "2026-09"])
+def test_imports(sandbox: RunningSandbox, specs: Specs, version: str) -> None:
+    path = "/crm/v3/imports" if version == "v3" else f"/crm/imports/{version}"
+    columns = [{"columnObjectTypeId": "0-2", "columnName": name, "propertyName": name} for name in ("name", "industry")]
+    page = {"hasHeader": True, "columnMappings": columns}
+    asked = {"name": "Load", "files": [{"fileName": "a.csv", "fileFormat": "CSV", "fileImportPage": page}]}
+    made = requests.post(
+        sandbox.url + path,
+        data={"importRequest": json.dumps(asked)},
+        files={"files": ("a.csv", b"name,industry\r\nAcme,ALCHEMY\r\n", "text/csv")},
+        headers={"Authorization": f"Bearer {sandbox.token}"},
+        timeout=30,
+    )
+    one = f"{path}/{made.json()['id']}"
+    sandbox.admin.advance(10)
+    answers = [
+        made,
+        sandbox.request("GET", path, limit=1),
+        sandbox.request("GET", one),
+        sandbox.request("GET", f"{one}/errors", includeErrorMessage="true", includeRowData="true"),
+        sandbox.request("POST", f"{one}/cancel"),
+    ]
+    for answer in answers:
+        specs.check("imports", version, answer)
+    assert answers[3].json()["results"]
 
 
 def test_owners_pipelines_schemas_and_account(sandbox: RunningSandbox, specs: Specs) -> None:

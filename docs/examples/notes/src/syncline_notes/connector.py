@@ -133,10 +133,10 @@ class Notes(ConnectorSpec):
     @hookimpl
     def submit(self, session: Session, object_type: ObjectType, job: BulkJob) -> str:
         if job.perhaps_sent and (known := get(session, "/jobs", name=job.name)["jobs"]):
-            return known[0]["id"]
+            return str(known[0]["id"])
         kinds = {p.name: p.kind for p in object_type.properties}
         items = [item(change, kinds) for change in job.changes]  # Notes takes few at once; for many, write a file
-        return post(session, "/jobs", {"name": job.name, "items": items})["id"]
+        return str(post(session, "/jobs", {"name": job.name, "items": items})["id"])
 
     @hookimpl
     def collect(self, session: Session, object_type: ObjectType, token: str, keys: Iterable[str]) -> Iterator[Collected]:  # noqa: ARG002

@@ -87,9 +87,9 @@ class Store:
         return {"results": [{"ref": item["ref"], **self.write(op, item)} for item in items][::-1]}
 
     def add_job(self, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-        job = {"id": f"job-{len(self.jobs) + 1}", "name": name, "state": "running", "items": items}
-        self.jobs[job["id"]] = job
-        return job
+        number = f"job-{len(self.jobs) + 1}"
+        self.jobs[number] = {"id": number, "name": name, "state": "running", "items": items}
+        return self.jobs[number]
 
     def look(self, number: str) -> dict[str, Any]:
         """Whoever looks first finds the job still running."""
