@@ -82,9 +82,8 @@ def vendor() -> Dated:
 
 
 @pytest.fixture
-def lab(vendor: Dated, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr("pushing.lab.Fake", Telling)
-    with installed(vendor):
+def lab(vendor: Dated) -> Iterator[Lab]:
+    with installed(vendor, Telling):
         yield Lab(vendor)
 
 
