@@ -243,6 +243,19 @@ def test_two_companies_that_swap_their_names_are_two_changes(register: Register)
     assert waiting(sync) == keys(*deals)
 
 
+def test_a_swap_within_one_parent_is_a_change_of_it(register: Register, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = Dependency("companies_employee", "company_id", columns=("name",))
+    monkeypatch.setattr(type(registry.dataset("companies.company")), "depends_on", (named,))
+    for name in ("Ann", "Ben"):
+        Employee.objects.create(company=register.acme, name=name)
+    sync = register.watch()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE companies_employee SET name = CASE name WHEN 'Ann' THEN 'Ben' ELSE 'Ann' END")
+    assert taken(sync) == keys(register.acme)
+    Employee.objects.update(job_title="other")
+    assert waiting(sync) == set()
+
+
 class TestSubscription:
     def test_nothing_is_installed_while_nobody_watches(self, register: Register) -> None:
         assert watch.reconcile()
@@ -291,6 +304,22 @@ class TestSubscription:
             cursor.execute("SELECT set_config('syncline.origin', '', true)")
         Company.objects.filter(pk=register.bolt.pk).update(name="B")
         assert (waiting(one), waiting(two)) == (keys(register.bolt), keys(register.acme, register.bolt))
+
+    @committed
+    @override_settings(SYNCLINE_WATCH_LOCK_MS=100)
+    def test_keys_stay_while_the_triggers_of_who_left_could_not_be_removed(self, register: Register, database_url: str) -> None:
+        """Who comes back in this moment finds its triggers as they were, and is due no full pass."""
+        sync = register.watch(sources=("name",))
+        Company.objects.filter(pk=register.acme.pk).update(name="A")
+        Sync.objects.filter(pk=sync.pk).update(enabled=False)
+        with psycopg.connect(database_url) as busy:
+            busy.execute("UPDATE companies_company SET name = 'x' WHERE id = %s", [register.bolt.pk])
+            assert not watch.reconcile()
+            busy.rollback()
+        assert waiting(sync) == keys(register.acme)
+        Sync.objects.filter(pk=sync.pk).update(enabled=True)
+        assert watch.reconcile()
+        assert waiting(sync) == keys(register.acme)
 
     def test_keys_go_with_a_deleted_sync_and_writes_go_on(self, register: Register) -> None:
         sync = register.watch()

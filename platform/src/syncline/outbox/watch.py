@@ -26,6 +26,12 @@ from .triggers import Feed, Watch
 log = logging.getLogger("syncline.outbox")
 
 LOCK: Final = 0x73796E6F  # of whoever changes the triggers
+_FORGET: Final = """
+DELETE FROM syncline_outboxkey o WHERE NOT EXISTS (
+    SELECT 1 FROM syncline_sync s
+    WHERE s.id = o.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL)
+"""
+
 INSERT_EVERYTHING: Final = """
 INSERT INTO syncline_outboxkey (sync_id, local_key) SELECT s.id, '' FROM unnest(%s::bigint[]) AS s (id)
 """
@@ -57,26 +63,28 @@ def reconcile() -> bool:
     Whoever begins to watch a table is due a full pass: taking the table's lock has waited for every earlier write, which
     that pass sees, and every later one is noted.
     """
-    with _only_one() as alone:
-        return _reconcile() if alone else True
-
-
-def _reconcile() -> bool:
     if not _migrated():
         return True
-    syncs = watching()
-    plan = wanted(syncs)
+    plan = wanted(watching())
     done = _adjust(plan.watches)
     _complain(plan.broken)
-    OutboxKey.objects.exclude(sync__in=[s.pk for s in syncs]).delete()
+    if done:
+        _forget()
     return done
+
+
+def _forget() -> None:
+    """Keys for whom nobody watches any more. By what is so now, and only when the triggers are as they should be: else who
+    begins again in this moment would miss what was noted meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET)
 
 
 def _adjust(watches: Mapping[str, Watch]) -> bool:
     there = installed()
     names = {watch.name for watch in watches.values()}
     late = [w for w in watches.values() if not (there.get(w.name) or NOTHING).fits(w)]
-    done = [_patiently(_install, watch, there.get(watch.name)) for watch in late]
+    done = [_patiently(_install, watch) for watch in late]
     done += [_patiently(_remove, name) for name in there if name not in names]
     return all(done)
 
@@ -209,14 +217,17 @@ def installed() -> dict[str, Installed]:
     return {name: Installed(stamp, {t: frozenset(some) for t, some in events.items()}) for name, (stamp, events) in found.items()}
 
 
-def _install(cursor: CursorWrapper, watch: Watch, before: Installed | None) -> None:
+def _install(cursor: CursorWrapper, watch: Watch) -> None:
     cursor.execute(f"LOCK TABLE {triggers.quoted(watch.table)} IN SHARE ROW EXCLUSIVE MODE")
+    before = installed().get(watch.name) or NOTHING
+    if before.fits(watch):  # another process was faster
+        return
     cursor.execute("SELECT current_schema()")
     cursor.execute(triggers.function_sql(watch, cursor.fetchone()[0]))
     cursor.execute(f"COMMENT ON FUNCTION {triggers.quoted(watch.name)} IS '{watch.stamp}'")
     for event in triggers.EVENTS:
         cursor.execute(triggers.trigger_sql(watch, event))
-    was = triggers.stamped(before.stamp) if before and watch.table in before.events else {}
+    was = triggers.stamped(before.stamp) if watch.table in before.events else {}
     fresh = [int(sync) for sync, told in triggers.stamped(watch.stamp).items() if was.get(sync) != told]
     cursor.execute(INSERT_EVERYTHING, [fresh])
     log.info("Changes of %s are watched for the syncs %s.", watch.table, list(watch.syncs))
@@ -228,12 +239,13 @@ def _remove(cursor: CursorWrapper, name: str) -> None:
 
 
 def _patiently(change: Any, *arguments: Any) -> bool:
-    """In a transaction of its own that holds one table's lock only, so that it takes part in no deadlock.
+    """One process at a time, in a transaction that holds one table's lock only, so that it takes part in no deadlock.
 
     Writers of the table queue up behind whoever waits for its lock: hence the short time-out.
     """
     try:
         with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{lock_milliseconds()}ms"])
             change(cursor, *arguments)
             cursor.execute("SET LOCAL lock_timeout = 0")
@@ -248,21 +260,6 @@ def _patiently(change: Any, *arguments: Any) -> bool:
 
 def lock_milliseconds() -> int:
     return int(settings.SYNCLINE_WATCH_LOCK_MS)
-
-
-class _only_one:  # noqa: N801 - reads as a verb
-    """A session lock, as each table has a transaction of its own."""
-
-    def __enter__(self) -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-            self._held = bool(cursor.fetchone()[0])
-        return self._held
-
-    def __exit__(self, *_: object) -> None:
-        if self._held:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def _migrated() -> bool:
