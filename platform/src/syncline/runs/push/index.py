@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
-from syncline.contract import Capability, MatchRule, ObjectType, Page, PullRequest, RemoteRecord, Session, UnsupportedFeature
+from syncline.contract import Capability, MatchRule, ObjectType, Page, PullRequest, Session, UnsupportedFeature
 from syncline.ledger.models import IndexState
 from syncline.ledger.records import Scope
 from syncline.ledger.writer import dumps
@@ -25,6 +24,7 @@ from syncline.runs import crash
 from syncline.syncs.engine import MappingContent
 from syncline.syncs.models import Sync
 
+from . import index_rows
 from .identities import Spec, index_name
 
 CLOCKS_APART = 60.0
@@ -80,7 +80,7 @@ def refresh(account: Account, alive: Alive, *, quick: bool = False) -> None:
     """
     if not account.rule.steps:
         return
-    began = _now()
+    began = index_rows.now()
     state = _usable(account, quick)
     if _asking_is_cheaper(account, state, quick):
         _ask(account, alive)
@@ -98,7 +98,7 @@ def _usable(account: Account, quick: bool) -> IndexState | None:
     state = _state(account.scope)
     if state is None or not account.object_type.pull_since or not Spec.from_json(state.indexed).covers(account.needed):
         return None
-    return state if quick or _now() - state.listed_at < cadence() else None
+    return state if quick or index_rows.now() - state.listed_at < cadence() else None
 
 
 def _state(scope: Scope) -> IndexState | None:
@@ -156,12 +156,12 @@ def _ask(account: Account, alive: Alive) -> None:
     for number, step in enumerate(account.rule.steps):
         name = index_name(step)
         for values in _distinct_values(account.run_id, number):
-            began = _now()
+            began = index_rows.now()
             found = account.connector.call.match(
                 session=account.session, object_type=account.object_type, step=step.property, values=values
             )
-            _store(account.scope, ((name, value, remote) for value, ids in found.items() for remote in ids))
-            _forget(account.scope, "property = %s AND value = ANY(%s) AND seen_at < %s", name, values, began)
+            index_rows.store(account.scope, ((name, value, remote) for value, ids in found.items() for remote in ids))
+            index_rows.forget(account.scope, "property = %s AND value = ANY(%s) AND seen_at < %s", name, values, began)
             alive()
             crash.point("prepare.page")
 
@@ -187,7 +187,7 @@ def _distinct_values(run_id: int, step: int, size: int = 100) -> Iterator[list[s
 
 def _catch_up(account: Account, state: IndexState, alive: Alive, quick: bool) -> bool:
     """False when it does not pay, or the connector does not know a way after all: then everything is to be listed."""
-    began, spec = _now(), Spec.from_json(state.indexed)
+    began, spec = index_rows.now(), Spec.from_json(state.indexed)
     late = dt.timedelta(seconds=account.object_type.visibility_lag + CLOCKS_APART)
     unkeyed = quick and bool(account.object_type.unique_key)
     request = PullRequest(properties=spec.properties, since=state.seen_until - late, unkeyed=unkeyed)
@@ -195,7 +195,7 @@ def _catch_up(account: Account, state: IndexState, alive: Alive, quick: bool) ->
         for number, (asked, page) in enumerate(_pages(account, request)):
             if not number and not quick and _too_many(account, page):
                 return False
-            _take(account.scope, spec, page.records, [r.id for r in page.records], asked)
+            index_rows.take(account.scope, spec, page.records, [r.id for r in page.records], asked)
             alive()
             crash.point("prepare.page")
     except UnsupportedFeature as refused:
@@ -216,7 +216,7 @@ def _pages(account: Account, request: PullRequest) -> Iterator[tuple[dt.datetime
     """Each page with the moment before it was asked for."""
     pages = iter(account.connector.call.pull(session=account.session, object_type=account.object_type, request=request))
     while True:
-        asked = _now()
+        asked = index_rows.now()
         page = next(pages, None)
         if page is None:
             return
@@ -247,12 +247,12 @@ def _confirm(account: Account, began: dt.datetime, alive: Alive, quick: bool) ->
     if len(doubtful) > MOST_DOUBTFUL and not quick:
         return False
     for start in range(0, len(doubtful), 1000):
-        ids, asked = doubtful[start : start + 1000], _now()
+        ids, asked = doubtful[start : start + 1000], index_rows.now()
         spec = account.needed
         found = account.connector.call.fetch(
             session=account.session, object_type=account.object_type, ids=ids, properties=spec.properties
         )
-        _take(account.scope, spec, list(found.values()), ids, asked)
+        index_rows.take(account.scope, spec, list(found.values()), ids, asked)
         alive()
     return True
 
@@ -286,59 +286,16 @@ def _list(account: Account, alive: Alive) -> None:
 
     What another active run has seen since it was started stays: it may match by other properties and still need them.
     """
-    scope, spec, began = account.scope, account.wanted(), _now()
+    scope, spec, began = account.scope, account.wanted(), index_rows.now()
     for _, page in _pages(account, PullRequest(properties=spec.properties)):
-        _store(scope, _rows(spec, page.records))
+        index_rows.store(scope, index_rows.rows(spec, page.records))
         alive()
         crash.point("prepare.page")
-    _forget(scope, f"seen_at < least(%s, ({_OTHERS_BEGAN}))", began, scope.connection_id, scope.object_type, account.run_id)
+    index_rows.forget(
+        scope, f"seen_at < least(%s, ({_OTHERS_BEGAN}))", began, scope.connection_id, scope.object_type, account.run_id
+    )
     _save_listed(scope, spec, began)
 
 
 _OTHERS_BEGAN = """SELECT min(r.started_at) FROM syncline_run r JOIN syncline_sync s ON s.id = r.sync_id
     WHERE s.connection_id = %s AND s.object_type = %s AND r.state = 'running' AND r.id <> %s"""
-
-
-# rows
-
-
-def _rows(spec: Spec, records: Iterable[RemoteRecord]) -> Iterator[tuple[str, str, str]]:
-    return (row for record in records for row in spec.identities(record))
-
-
-def _take(scope: Scope, spec: Spec, records: Sequence[RemoteRecord], ids: Sequence[str], asked: dt.datetime) -> None:
-    """Stores what these records bear now; what these ids no longer bear goes, but for what was stored since we asked."""
-    _store(scope, _rows(spec, records))
-    if ids:
-        _forget(scope, "remote_id = ANY(%s) AND property = ANY(%s) AND seen_at < %s", list(ids), spec.names, asked)
-
-
-_STORE = """
-INSERT INTO syncline_identityindex (connection_id, object_type, property, value, remote_id)
-SELECT %s, %s, p, v, r FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (p, v, r)
-ON CONFLICT (connection_id, object_type, property, value, remote_id) DO UPDATE SET seen_at = clock_timestamp()
-"""
-
-
-def _store(scope: Scope, rows: Iterable[tuple[str, str, str]]) -> None:
-    """In order, as everybody does who writes here: none waits for the other in a circle."""
-    if distinct := sorted(set(rows)):
-        with connection.cursor() as cursor:
-            cursor.execute(_STORE, [scope.connection_id, scope.object_type, *(list(c) for c in zip(*distinct, strict=True))])
-
-
-def _forget(scope: Scope, condition: str, *values: Any) -> None:
-    """A row that somebody else is writing at this moment has been seen there, so it stays."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM syncline_identityindex WHERE id IN (SELECT id FROM syncline_identityindex"  # noqa: S608
-            f" WHERE connection_id = %s AND object_type = %s AND {condition} FOR UPDATE SKIP LOCKED)",
-            [scope.connection_id, scope.object_type, *values],
-        )
-
-
-def _now() -> dt.datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        found: dt.datetime = cursor.fetchone()[0]
-    return found
