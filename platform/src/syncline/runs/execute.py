@@ -20,7 +20,7 @@ from .close import close_run
 from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
-from .plan import apply, plan
+from .plan import apply, leaving, plan
 from .push import bulk, steps
 
 EXPRESS_SECONDS = 0.25
@@ -39,8 +39,16 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
 
 #: Runs of these kinds do something else with some of their parts.
 OF_RUNS: Mapping[str, Mapping[str, Callable[[Job], None]]] = {
-    Run.Kind.PLAN: {RunPart.Kind.RANGE: plan.plan_range, RunPart.Kind.KEYS: plan.plan_keys},
-    Run.Kind.APPLY: {RunPart.Kind.PREPARE: apply.prepare, RunPart.Kind.KEYS: apply.apply_keys},
+    Run.Kind.PLAN: {
+        RunPart.Kind.RANGE: plan.plan_range,
+        RunPart.Kind.KEYS: plan.plan_keys,
+        RunPart.Kind.LEAVING: leaving.plan_leaving,
+    },
+    Run.Kind.APPLY: {
+        RunPart.Kind.PREPARE: apply.prepare,
+        RunPart.Kind.KEYS: apply.apply_keys,
+        RunPart.Kind.LEAVING: leaving.apply_leaving,
+    },
 }
 
 

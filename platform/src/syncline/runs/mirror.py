@@ -33,6 +33,9 @@ STEP: Final = -1
 
 DONE_CODES: Final = (REMOVED, CLEARED)
 
+LISTED: Final = (Run.Kind.REMOVAL, Run.Kind.APPLY)
+"""Kinds of runs that remove nothing but what a list says that a person has seen."""
+
 LEFT_DATASET: Final = "It is no longer in the dataset or its segment."
 LEFT_FILTER: Final = "The sync's filter leaves it out."
 
@@ -135,7 +138,7 @@ def _stage(source: Source, mapping: CompiledMapping, clears: Sequence[str], keys
         cursor.execute(_STAGE.format(query=query, only=only), [source.run_id, LEFT_DATASET, *limits, *some, *params])
     after = ""
     while some_keys := _filtered(limits, only, some, after):
-        _stage_filtered(source, mapping, some_keys)
+        stage_filtered(source, mapping, some_keys)
         after = some_keys[-1]
 
 
@@ -151,8 +154,9 @@ def _filtered(limits: list[Any], only: str, some: list[Any], after: str) -> list
         return [row[0] for row in cursor.fetchall()]
 
 
-def _stage_filtered(source: Source, mapping: CompiledMapping, keys: Sequence[str]) -> None:
-    """Looked at again: what the link says may be of an earlier mapping."""
+def stage_filtered(source: Source, mapping: CompiledMapping, keys: Sequence[str]) -> int:
+    """Adds those of these records that the filter leaves out, and gives how many. Looked at again: what a link says may be of
+    an earlier mapping."""
     queryset = source.queryset().filter(**{f"{source.dataset.key_field}__in": list(keys)})
     out: list[str] = []
     for row in source.values(queryset):
@@ -165,6 +169,7 @@ def _stage_filtered(source: Source, mapping: CompiledMapping, keys: Sequence[str
             " SELECT %s, %s, %s, k, true FROM unnest(%s::text[]) AS k",
             [source.run_id, STEP, LEFT_FILTER, out],
         )
+    return len(out)
 
 
 def staged(source: Source, size: int = 500) -> Iterator[list[Left]]:
@@ -197,9 +202,9 @@ def remove_left(job: Job) -> None:
     guard.check_may_remove(job.sync, job.object_type)
     targets = to_clear(job.mapping, job.object_type) if job.sync.delete_policy == Sync.DeletePolicy.CLEAR else ()
     number = stage(job.source, job.mapping, keys=_keys(job), clears=targets)
-    if job.run.kind == Run.Kind.REMOVAL:
+    if job.run.kind in LISTED:
         number = _only_approved(job)
-    elif reason := guard.objection(job, number):
+    if job.run.kind != Run.Kind.REMOVAL and (reason := guard.objection(job, number)):
         _withhold(job, number, reason)
         return
     if _remove(job, lambda left: removal(left, op, targets), job.object_type.batch_sizes[op]):
@@ -210,7 +215,7 @@ def remove_left(job: Job) -> None:
 
 def _keys(job: Job) -> list[str] | None:
     """None: all records. Else those that this run was about since it last came here."""
-    if job.run.kind == Run.Kind.REMOVAL:
+    if job.run.kind in LISTED:
         found = PlanRow.objects.filter(run=job.run.plan_id, action=PlanRow.Action.REMOVE, state=PlanRow.State.PLANNED)
         return list(found.values_list("local_key", flat=True))
     before = job.run.parts.filter(kind=RunPart.Kind.LEAVING, pk__lt=job.part.pk).order_by("-pk").first()
@@ -281,7 +286,7 @@ def _group(job: Job, number: int, reason: str) -> ErrorGroup:
 
 def _finish(job: Job) -> None:
     with transaction.atomic():
-        if job.run.kind == Run.Kind.REMOVAL:
+        if job.run.kind in LISTED:
             _settle_list(job)
         if guard.settles(job.run):
             Run.objects.filter(pk=job.run.pk).update(basis=guard.basis(job.run))

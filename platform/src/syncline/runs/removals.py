@@ -13,7 +13,7 @@ from syncline.syncs.models import Sync
 
 from .models import PlanRow, Run, RunPart
 
-KINDS: Final = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.CHANGES, Run.Kind.KEYS)
+KINDS: Final = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.CHANGES, Run.Kind.KEYS, Run.Kind.PLAN, Run.Kind.APPLY)
 PERMISSION: Final = "syncline.approve_removal"
 REFUSED: Final = (
     "You may not let removals pass. Ask somebody with the permission “Can approve removals that were withheld”"

@@ -12,7 +12,7 @@ from syncline.runs.models import PlanRow, Run
 from syncline.syncs.engine.content import WriteMode
 from syncline.syncs.engine.problems import shorten
 
-from .rereading import applicable
+from .rereading import outstanding
 
 LONGEST = 120
 Action = PlanRow.Action
@@ -68,13 +68,13 @@ def totals(plan: Run) -> list[Total]:
 
 
 def quiet(plan: Run) -> int:
-    """Records of the plan that have no row."""
-    return max(0, plan.read - PlanRow.objects.filter(run=plan).exclude(action=Action.REMOVE).count())
+    """Unchanged records that have no row."""
+    return max(0, plan.unchanged - PlanRow.objects.filter(run=plan, action__in=(Action.UNCHANGED, Action.BLOCKED)).count())
 
 
 def left(plan: Run) -> dict[str, int]:
     """What is still to be applied, by action."""
-    return dict(applicable(plan.pk).values_list("action").order_by().annotate(Count("id")))
+    return dict(outstanding(plan.pk).values_list("action").order_by().annotate(Count("id")))
 
 
 def sample(plan: Run, number: int) -> list[PlanRow]:

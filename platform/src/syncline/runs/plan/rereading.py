@@ -31,6 +31,11 @@ def applicable(plan_id: int | None) -> QuerySet[PlanRow]:
     return PlanRow.objects.filter(run=plan_id, state=PlanRow.State.PLANNED, action__in=WRITABLE)
 
 
+def outstanding(plan_id: int | None) -> QuerySet[PlanRow]:
+    """The same with what is to be removed, which has its turn at the end."""
+    return PlanRow.objects.filter(run=plan_id, state=PlanRow.State.PLANNED, action__in=(*WRITABLE, PlanRow.Action.REMOVE))
+
+
 def by_id(source: Source, plan_id: int | None, after: str, until: str) -> Iterator[Found]:
     """Those with an id after one and up to another."""
     rows = applicable(plan_id).filter(id__lte=int(until)) if until else applicable(plan_id)

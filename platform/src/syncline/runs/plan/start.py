@@ -13,7 +13,7 @@ from syncline.runs.models import PlanRow, Run, RunPart
 from syncline.runs.start import check, created, start_run
 from syncline.syncs.models import Sync
 
-from .rereading import WRITABLE, applicable
+from .rereading import WRITABLE, applicable, outstanding
 
 ROWS_PER_PART: Final = 2000
 MATCHED: Final = (PlanRow.Action.CREATE, PlanRow.Action.ADOPT)
@@ -36,7 +36,7 @@ def start_apply(plan: Run, *, trigger: str = "manual", user: User | None = None)
         if reason := refusal(plan, locked):
             raise ConfigError(reason)
         rows = applicable(plan.pk)
-        found = {"plan": plan, "approved_by": user, "expected": rows.count()}
+        found = {"plan": plan, "approved_by": user, "expected": outstanding(plan.pk).count()}
         with created(locked, kind=Run.Kind.APPLY, trigger=trigger, requested_by=user, **found) as run:
             _add_parts(run, plan, look_first=rows.filter(action__in=MATCHED).exists())
     return run
@@ -52,7 +52,7 @@ def refusal(plan: Run, sync: Sync) -> str:
         return f"Plan {plan.pk} did not come to its end ({plan.get_state_display()}). Plan again."
     if sync.current is None or sync.current.pk != plan.version_id:
         return f"Another mapping was published since plan {plan.pk} was made. Plan again."
-    if not applicable(plan.pk).exists():
+    if not outstanding(plan.pk).exists():
         return f"Plan {plan.pk} has nothing left to be written. Plan again to see what changed since."
     return ""
 
@@ -73,6 +73,8 @@ def _add_parts(run: Run, plan: Run, *, look_first: bool) -> None:
     priority = RunPart.Priority.BACKFILL
     if look_first:
         RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, priority=priority)
+    if not cuts:  # else it is added when all others are done
+        RunPart.objects.create(run=run, kind=RunPart.Kind.LEAVING, priority=priority)
     RunPart.objects.bulk_create(
         RunPart(run=run, kind=RunPart.Kind.PLANNED, state=state, after_key=after, until_key=until, priority=priority)
         for after, until in zip(["", *cuts], cuts, strict=False)
