@@ -74,7 +74,7 @@ def test_what_is_left_of_the_day_and_until_when_it_is_paused(client: Client, ann
     answer = client.get(page_of(ann.connection)).content.decode()
     assert '<progress id="left-2" max="5000" value="3500">' in answer
     shown = text_of(client, ann.connection)
-    assert "Left of 5,000 1,500" in shown
+    assert "Used of 5,000 3500 used 1,500 left" in shown
     assert f"pause until {now + dt.timedelta(minutes=30):%H:%M:%S}" in shown
     assert "paused by the system" in shown
 
