@@ -117,7 +117,7 @@ class Lab:
 
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
-        self.owner = User.objects.create_superuser("owner", "owner@example.org", "x")
+        self.owner = User.objects.create(username="owner", email="owner@example.org", is_staff=True, is_superuser=True)
         self.connection = Connection.objects.create(connector="fake", name="Fake account", owner=self.owner)
 
     def sync(
