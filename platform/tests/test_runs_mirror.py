@@ -393,6 +393,20 @@ class TestGuard:
         with pytest.raises(ConfigError, match="withholds no removals"):
             removals.approve(run, lab.owner)
 
+    @override_settings(SYNCLINE_REMOVALS_COUNT=0, SYNCLINE_REMOVALS_SHARE=0.0)
+    def test_approval_keeps_a_record_whose_filter_fails_by_now(self, lab: Lab) -> None:
+        sync = mirrored(lab, filter='city.startsWith("City") || int(city) > 0')
+        someone = User.objects.filter(username="u00002")
+        someone.update(last_name="0")
+        run = lab.run(sync)
+        assert (run.excluded, run.withheld) == (1, 1)
+        someone.update(last_name="nowhere")
+        approved = removals.approve(run, lab.owner)
+        finish(sync)
+        approved.refresh_from_db()
+        assert approved.removed == 0
+        assert len(lab.vendor.live()) == 6
+
     def test_who_may_approve(self, lab: Lab) -> None:
         sync = mirrored(lab, people=3)
         leave(0, 1, 2)
