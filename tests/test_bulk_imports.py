@@ -20,7 +20,7 @@ from syncline.runs.crash import BULK_POINTS
 from syncline.runs.execute import work
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import bulk as push_bulk
-from syncline.runs.start import start_run
+from syncline.runs.start import cancel, start_run
 from syncline.runs.tick import tick
 from syncline.syncs import publish
 from syncline.syncs.models import FieldRule, Sync
@@ -306,6 +306,24 @@ def test_a_worker_killed_there_leaves_no_duplicate_and_no_loss(
     assert (len(sandbox.admin.live("companies")), len(files(sandbox))) == (FEW, 1)
     delivered(sandbox)
     assert measured(sandbox, sync)[1]["total_calls"] == 0
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", ["bulk.marked", "bulk.accepted"])
+def test_a_load_matched_there_that_died_for_good_is_matched_anew(sandbox: RunningSandbox, user: User, point: str) -> None:
+    """Whether or not the file arrived, what has the domain there is the record."""
+    sync = loading(sandbox, user, bulk_match=True)
+    FieldRule.objects.filter(sync=sync).exclude(write_mode="overwrite").update(write_mode="overwrite")
+    publish.publish(sync, user)
+    held = list(Company.objects.order_by("pk")[:10])
+    sandbox.admin.seed("companies", [{"name": "Old", "domain": domain(c)} for c in held])
+    run = start_run(Sync.objects.get(pk=sync.pk))
+    assert in_child(lambda: go_on(run), {"SYNCLINE_CRASH_AT": f"{point}:1"}) == KILLED
+    cancel(run)
+    assert Link.objects.filter(state="uncertain").count() == FEW
+    again = run_to_end(changed(Sync.objects.get(pk=sync.pk), bulk_from=None))
+    assert (again.state, len(sandbox.admin.live("companies"))) == ("succeeded", FEW)
+    delivered(sandbox)
 
 
 def go_on(run: Run) -> None:
