@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from rich.console import Console
+from syncline import cli, planning
 from syncline.connections.models import Grant
+from syncline.contract import ConfigError
 from syncline.runs.models import PlanRow, Run
+from syncline.runs.plan.plan import Planner
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
@@ -155,3 +161,65 @@ def test_the_api_plans_reads_rows_and_applies(client: Client, plan: Run) -> None
     assert (again.status_code, again.json()["kind"], again.json()["trigger"]) == (201, "plan", "api")
     assert Sync.objects.get().runs.count() == 3
     assert not PlanRow.objects.exclude(state="planned").exists()
+
+
+def told(work: Callable[[Console], int]) -> tuple[int, str]:
+    console = Console(record=True, width=160, file=StringIO())
+    code = work(console)
+    return code, console.export_text()
+
+
+def test_the_commands_plan_show_ask_and_apply(lab: Lab) -> None:
+    lab.people(3)
+    sync = lab.sync()
+    known = lab.vendor.seed("people", name="<b>Another", email="p0@example.org")
+    assert planning.sync_named(str(sync.pk)) == planning.sync_named(sync.name) == sync
+    with pytest.raises(ConfigError, match=f"There is no sync 'nothing'. Known ones: {sync.pk} "):
+        planning.sync_named("nothing")
+
+    code, said = told(lambda console: planning.plan(sync, console))
+
+    plan = Run.objects.get()
+    assert (code, lab.vendor.pushes) == (planning.DONE, [])
+    for wanted in ("Nothing was written.", "<b>Another", "Name 0", f"syncline apply {plan.pk}"):
+        assert wanted in said
+    assert planning.question(planning.plan_numbered(plan.pk)) == "Write to Fake account: 2 × create, 1 × adopt what is there?"
+    lab.vendor.tables["people"][known].properties["name"] = "Somebody"
+    code, said = told(lambda console: planning.apply(plan, console))
+    assert code == planning.INCOMPLETE
+    assert "2 of 3 records" in said
+    assert "stale: u00000: Changed there since: name was “<b>Another”, is “Somebody”." in said
+    with pytest.raises(ConfigError, match="nothing left to be written"):
+        planning.question(plan)
+    with pytest.raises(ConfigError, match="There is no plan 4711"):
+        planning.plan_numbered(4711)
+    code, said = told(lambda console: planning.plan(sync, console))
+    assert (code, told(lambda console: planning.apply(Run.objects.latest("pk"), console))[0]) == (0, 0)
+    code, said = told(lambda console: planning.plan(sync, console))
+    assert (code, "There is nothing to apply" in said, "Planned: 3 unchanged." in said) == (0, True, True)
+
+
+def test_a_plan_that_cannot_be_made_ends_with_1(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.people(1)
+    sync = lab.sync()
+    monkeypatch.setattr(Planner, "send", lambda self, batch: self.connector.call.push())
+    code, said = told(lambda console: planning.plan(sync, console))
+    assert code == planning.FAILED
+    assert "A plan writes nothing" in said
+
+
+def test_the_command_line_passes_on_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(cli, "set_up_django", lambda: None)
+    monkeypatch.setattr("syncline.connections.startup.begin", lambda: None)
+    monkeypatch.setattr(planning, "sync_named", lambda name: given.append(name) or name)
+    monkeypatch.setattr(planning, "plan", lambda sync, console, rows: given.append(rows) or 3)
+    assert CliRunner().invoke(cli.main, ["plan", "My sync", "--rows", "4"]).exit_code == 3
+    assert given == ["My sync", 4]
+    monkeypatch.setattr(planning, "plan_numbered", lambda number: number)
+    monkeypatch.setattr(planning, "question", lambda plan: f"Write {plan}?")
+    monkeypatch.setattr(planning, "apply", lambda plan, console: given.append(plan) or 0)
+    answer = CliRunner().invoke(cli.main, ["apply", "7"], input="n\n")
+    assert ("Write 7?" in answer.output, given) == (True, ["My sync", 4])
+    assert CliRunner().invoke(cli.main, ["apply", "7", "--yes"]).exit_code == 0
+    assert given == ["My sync", 4, 7]

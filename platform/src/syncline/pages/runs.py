@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from django.contrib import admin
@@ -19,6 +20,7 @@ from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import overview, progress
 from syncline.runs.close import SUSPENDED
 from syncline.runs.models import Run
+from syncline.runs.plan.verdict import PLANNED
 from syncline.runs.start import cancel, pause, resume
 
 from . import plans
@@ -150,6 +152,12 @@ class RunPage(ActionsAdmin):
         return format_html('{}<span class="below">{}</span>', f"{obj.created_at:%-d %b %Y %H:%M}", took)
 
 
+def tiles(run: Run, of: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, int]]:
+    """Counters with what they mean; those of a plan tell what would happen."""
+    would = dict(PLANNED) if run.kind == Run.Kind.PLAN else {}
+    return [(name, would.get(name, label), "" if name in would else help_, getattr(run, name)) for name, label, help_ in of]
+
+
 def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
     progress.with_counts([run])
     active = run.state in Run.ACTIVE
@@ -162,8 +170,8 @@ def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "took": duration(run.started_at, run.finished_at),
         "expected": expected,
         "percent": min(100, run.read * 100 // expected) if expected else None,
-        "results": [(name, label, help_, getattr(run, name)) for name, label, help_ in RESULTS],
-        "troubles": [(name, label, help_, getattr(run, name)) for name, label, help_ in TROUBLES],
+        "results": tiles(run, RESULTS),
+        "troubles": tiles(run, TROUBLES),
         "groups": error_groups(request, run),
         "parts": list(run.parts.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN]),
         "rights": rights(request, run.sync.connection),

@@ -25,7 +25,7 @@ AWAITING: Final = "?"
 
 _REMOVED = """
 SELECT coalesce(sum(p.removed), 0) FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id
-WHERE r.sync_id = %s AND r.kind <> 'removal' AND coalesce(r.finished_at, now()) > now() - make_interval(hours => %s)
+WHERE r.sync_id = %s AND r.kind NOT IN ('removal', 'plan') AND coalesce(r.finished_at, now()) > now() - make_interval(hours => %s)
 """
 
 NEVER: Final = "no full pass has been completed since this sync mirrors, so that nothing says what left it and when."
