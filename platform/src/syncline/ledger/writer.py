@@ -203,6 +203,8 @@ def record(scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset
     Gives the keys that were stored; one that is missing changed meanwhile and has to be read again.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        # first, as in mark: who waits for a link with the part in his hands would wait for ever
+        hold(cursor, fence, "FOR NO KEY UPDATE")
         stored = _store(cursor, scope, fence, outcomes)
         kept = [o for o in outcomes if o.local_key in stored]
         _group(cursor, fence.run_id, kept)
@@ -232,9 +234,10 @@ def advance(
         raise FenceLost
 
 
-def hold(cursor: CursorWrapper, fence: Fence) -> None:
+def hold(cursor: CursorWrapper, fence: Fence, how: str = "FOR SHARE") -> None:
     cursor.execute(
-        "SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased' FOR SHARE", [fence.part_id, fence.fence]
+        f"SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased' {how}",  # noqa: S608
+        [fence.part_id, fence.fence],
     )
     if cursor.fetchone() is None:
         raise FenceLost
