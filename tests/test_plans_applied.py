@@ -45,8 +45,8 @@ PLAN_POINTS = (
     "record.before:3", "record.after:1", "record.after:3", "cursor.after:1", "finish.before:1", "finish.after:1",
 )  # fmt: skip
 APPLY_POINTS = (
-    "claim.after:2", "mark.before:2", "mark.after:1", "mark.after:4", "call.after:1", "call.after:4", "record.before:2",
-    "record.after:1", "record.after:4", "associate.after:1", "cursor.after:1", "finish.before:1",
+    "claim.after:2", "mark.before:2", "mark.after:1", "mark.after:4", "call.after:1", "call.after:3", "call.after:6",
+    "record.before:2", "record.after:1", "record.after:4", "associate.after:1", "cursor.after:1", "finish.before:1",
 )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ class World:
         Employee.objects.exclude(pk__in=half).delete()
         run_to_end(self.people)
         Employee.objects.bulk_create(Employee(**one) for one in hidden)
-        Employee.objects.update(job_title="Planned")
+        Employee.objects.update(job_title=f"Planned {time.monotonic_ns()}")
         Employee.objects.filter(pk=hidden[0]["id"]).update(email="no address")
         return to_end(start_plan(self.people))
 

@@ -210,15 +210,20 @@ def test_a_plan_that_cannot_be_made_ends_with_1(lab: Lab, monkeypatch: pytest.Mo
 
 def test_the_command_line_passes_on_what_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
+
+    def kept(value: object, answer: object) -> object:
+        given.append(value)
+        return answer
+
     monkeypatch.setattr(cli, "set_up_django", lambda: None)
     monkeypatch.setattr("syncline.connections.startup.begin", lambda: None)
-    monkeypatch.setattr(planning, "sync_named", lambda name: given.append(name) or name)
-    monkeypatch.setattr(planning, "plan", lambda sync, console, rows: given.append(rows) or 3)
+    monkeypatch.setattr(planning, "sync_named", lambda name: kept(name, name))
+    monkeypatch.setattr(planning, "plan", lambda sync, console, rows: kept(rows, 3))
     assert CliRunner().invoke(cli.main, ["plan", "My sync", "--rows", "4"]).exit_code == 3
     assert given == ["My sync", 4]
     monkeypatch.setattr(planning, "plan_numbered", lambda number: number)
     monkeypatch.setattr(planning, "question", lambda plan: f"Write {plan}?")
-    monkeypatch.setattr(planning, "apply", lambda plan, console: given.append(plan) or 0)
+    monkeypatch.setattr(planning, "apply", lambda plan, console: kept(plan, 0))
     answer = CliRunner().invoke(cli.main, ["apply", "7"], input="n\n")
     assert ("Write 7?" in answer.output, given) == (True, ["My sync", 4])
     assert CliRunner().invoke(cli.main, ["apply", "7", "--yes"]).exit_code == 0
