@@ -127,6 +127,10 @@ class Job:
         urgent = self.part.kind == RunPart.Kind.KEYS and self.part.priority >= RunPart.Priority.CHANGE
         return urgent and self.run.kind in (Run.Kind.FULL, Run.Kind.RETRY)
 
+    def alive(self) -> None:
+        """Raises FenceLost when another worker has the part by now."""
+        self.lease.gate(0.0)
+
     def interrupted(self) -> bool:
         """Time is up, the run was paused, or the account changed: the part is given back where it stands."""
         return time.monotonic() > self.deadline or self.lease.paused or self.definitions.moved

@@ -47,7 +47,7 @@ UNDER_WAY = "The remote record changed while this was being written. Plan again.
 
 def prepare(job: Job) -> None:
     """Who is who by now: a record that is to be created may have come into the account in another way."""
-    preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0))
+    preparation.prepare(job.identifying(), job.alive)
     crash.point("prepare.done")
     with transaction.atomic():
         job.run.parts.filter(kind=RunPart.Kind.PLANNED, state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
@@ -64,7 +64,7 @@ def apply_rows(job: Job) -> None:
 def apply_keys(job: Job) -> None:
     """Records that were put off, with their match values as they are now."""
     keys = job.part.keys
-    preparation.look_up(job.identifying(), keys, lambda: job.lease.gate(0.0))
+    preparation.look_up(job.identifying(), keys, job.alive)
     _apply(job, rereading.by_key(job.source, job.run.plan_id, keys, int(job.part.cursor or 0)))
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, connections
 
 from syncline.contract import Capability, MatchRule, ObjectType, Page, PullRequest, Session, UnsupportedFeature
 from syncline.ledger.models import IndexState
@@ -90,6 +92,28 @@ def refresh(account: Account, alive: Alive, *, quick: bool = False) -> None:
         _list(account, alive)
 
 
+@contextmanager
+def listed_ahead(account: Account, alive: Alive) -> Iterator[bool]:
+    """Lists the object while the caller finds out which records of ours are new, where only a listing will do; False elsewhere.
+
+    At the end of the block the index is current.
+    """
+    if not account.rule.steps or not account.can(Capability.PULL) or _can_ask(account) or _usable(account, quick=False):
+        yield False
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="list") as pool:
+        listing = pool.submit(_list_apart, account, alive)
+        yield True
+        listing.result()
+
+
+def _list_apart(account: Account, alive: Alive) -> None:
+    try:
+        _list(account, alive)
+    finally:
+        connections.close_all()
+
+
 # how current it is
 
 
@@ -135,15 +159,19 @@ SELECT coalesce(sum((n + 99) / 100), 0) FROM (
 
 
 def _asking_is_cheaper(account: Account, state: IndexState | None, quick: bool) -> bool:
-    steps = account.rule.steps
-    if not account.can(Capability.MATCH) or not steps or any(s.only_if_unique for s in steps):
-        return False
-    if not {p.name for p in account.object_type.properties if p.unique} >= {s.property for s in steps}:
+    if not _can_ask(account):
         return False
     with connection.cursor() as cursor:
         cursor.execute(_VALUES, [account.run_id])
         asking = int(cursor.fetchone()[0])
     return quick or asking <= FEW_CALLS if state else asking < _listing_calls(account)
+
+
+def _can_ask(account: Account) -> bool:
+    steps = account.rule.steps
+    if not account.can(Capability.MATCH) or not steps or any(s.only_if_unique for s in steps):
+        return False
+    return {p.name for p in account.object_type.properties if p.unique} >= {s.property for s in steps}
 
 
 def _listing_calls(account: Account) -> float:

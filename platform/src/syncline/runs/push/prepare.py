@@ -56,6 +56,16 @@ def prepare(work: Identifying, alive: Callable[[], None], looked_up: Callable[[i
     return new
 
 
+def prepare_first(work: Identifying, alive: Callable[[], None]) -> int:
+    """The same when nothing is linked yet: whatever is found here, the index will be needed, and both go on at once."""
+    with index.listed_ahead(work.account, alive) as listed:
+        new = stage_candidates(work, alive)
+    if new and not listed:
+        index.refresh(work.account, alive)
+    analyse()
+    return new
+
+
 def analyse() -> None:
     """Freshly filled tables have no statistics yet: without them the look-ups would scan whole tables."""
     with connection.cursor() as cursor:

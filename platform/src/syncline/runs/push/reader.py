@@ -122,14 +122,15 @@ FROM summary LEFT JOIN joined ON joined.busy_ ORDER BY joined.c0
 """
 
 
-def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUNK) -> Iterator[Chunk]:
-    """All rows after a key, up to and including another."""
+def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUNK, first: int | None = None) -> Iterator[Chunk]:
+    """All rows after a key, up to and including another; `first`: at most so many to begin with."""
+    now = min(size, first or size)
     while True:
-        chunk = _read(source, _range(source, after, until, size))
+        chunk = _read(source, _range(source, after, until, now))
         if chunk.last is None:
             return
         yield chunk
-        after = chunk.last
+        after, now = chunk.last, size
 
 
 def key_at(source: Source, number: int, *, after: str = "", until: str = "") -> str:

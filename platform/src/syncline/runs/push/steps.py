@@ -22,17 +22,22 @@ from . import prepare as preparation
 from .definitions import note_suspended
 from .pipeline import QUIET, Pipeline
 from .reader import Chunk
-from .sweep import Swept, sweep
+from .sweep import Swept, linked, sweep
 
 #: Kinds of runs that look at everything, and therefore begin with a part that finds out who is who.
 SWEEPING = (Run.Kind.FULL, Run.Kind.RETRY, Run.Kind.PLAN)
+
+FIRST_CHUNK = 500
+"""Records that are read before the first are sent."""
 
 
 def prepare(job: Job) -> None:
     note_suspended(job.run.pk, job.mapping)
     swept, unlinked = sweep(job.source), 0
-    if swept is None or swept.unlinked:
-        unlinked = preparation.prepare(job.identifying(), lambda: job.lease.gate(0.0), partial(bulk.looks_up, job))
+    if swept is None and not linked(job.source) and job.sync.bulk_from is None:
+        unlinked = preparation.prepare_first(job.identifying(), job.alive)
+    elif swept is None or swept.unlinked:
+        unlinked = preparation.prepare(job.identifying(), job.alive, partial(bulk.looks_up, job))
     crash.point("prepare.done")
     with transaction.atomic():
         if bulk.enough(job, unlinked):
@@ -78,7 +83,7 @@ def ranged(job: Job) -> Iterator[Chunk]:
             raise writer.FenceLost
         until = at
         background.ring(QUEUE)
-    return reader.chunks(job.source, after=after, until=until, size=min(size, reader.CHUNK))
+    return reader.chunks(job.source, after=after, until=until, size=min(size, reader.CHUNK), first=FIRST_CHUNK)
 
 
 def listed(job: Job) -> Iterator[Chunk]:
@@ -91,7 +96,7 @@ def listed(job: Job) -> Iterator[Chunk]:
         part.keys, part.cursor = left[:size], ""
         background.ring(QUEUE)
     if not _looked_up(job) and _any_unlinked(job):
-        preparation.look_up(job.identifying(), job.part.keys, lambda: job.lease.gate(0.0))
+        preparation.look_up(job.identifying(), job.part.keys, job.alive)
     return reader.chosen(job.source, job.part.keys, skip=int(job.part.cursor or 0))
 
 

@@ -41,7 +41,7 @@ class Swept:
 
 def sweep(source: Source) -> Swept | None:
     """None when it would not pay: nothing is linked yet, or too much needs work."""
-    if not _linked(source):
+    if not linked(source):
         return None
     query, params = source.values(source.queryset()).query.sql_with_params()
     columns = ", ".join(f"c{i}" for i in range(len(source.columns)))
@@ -62,7 +62,7 @@ def sweep(source: Source) -> Swept | None:
     return _swept(rows)
 
 
-def _linked(source: Source) -> bool:
+def linked(source: Source) -> bool:
     scope = source.scope
     return Link.objects.filter(
         connection_id=scope.connection_id, object_type=scope.object_type, dataset=scope.dataset, remote_id__isnull=False
