@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -20,6 +19,7 @@ ROLES = {"worker": 8, "workers": 3, "guard": 3, "monitor": 3, "pusher": 3, "clus
 FROZEN = 9.0  # seconds; more than a lease
 PATIENCE = 8.0  # seconds; a place where nobody came in this time is left for later
 EARLY = ("prepare.page", "prepare.done", "settle.before", "settle.after", "claim.after")  # passed only as a run begins
+LATE = ("cursor.after", "finish.before", "finish.after")  # and as its parts end
 
 
 @dataclass
@@ -33,13 +33,14 @@ class Killer:
     kills: Counter[str] = field(default_factory=Counter)
     crashes: Counter[str] = field(default_factory=Counter)
     freezes: int = 0
+    _tried: Counter[str] = field(default_factory=Counter)  # so that one where nobody comes does not hold up the others
     _ordered: str = ""
     _ordered_at: float = 0.0
     _thawing: list[tuple[float, psutil.Process]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._next_point: Iterator[str] = itertools.cycle(self.points)
         self._due = 0.0
+        self._late = 0
 
     def step(self) -> None:
         """Called again and again while a run goes on."""
@@ -49,9 +50,22 @@ class Killer:
             self._shoot()
             self._due = time.monotonic() + self.chance.uniform(*self.pause)
 
-    def begin(self, round_: int) -> None:
-        """A run is about to start: what is passed only then is ordered in turn."""
-        self._order(EARLY[round_ % len(EARLY)])
+    def begin(self) -> None:
+        """A run is about to start: what is passed only then is ordered first."""
+        self._late = 0
+        self._order(self._rarest(EARLY))
+
+    def last_words(self) -> None:
+        """No more shots; two processes may still die where parts end."""
+        self._thaw()
+        self._look_at_order()
+        if not self._ordered and self._late < 2:
+            self._late += 1
+            self._order(self._rarest(LATE))
+
+    def _rarest(self, points: Sequence[str]) -> str:
+        """Where the fewest have died so far."""
+        return min(points, key=lambda point: (self.crashes[point] + self._tried[point] / 10, points.index(point)))
 
     def rest(self) -> None:
         """Nothing more is killed: whoever is frozen goes on, and no order is left."""
@@ -64,6 +78,7 @@ class Killer:
     def _order(self, point: str) -> None:
         """The next process that comes to this place dies there."""
         self._ordered, self._ordered_at = point, time.monotonic()
+        self._tried[point] += 1
         draft = self.house.order.with_suffix(".draft")
         draft.write_text(point)
         draft.rename(self.house.order)
@@ -81,7 +96,7 @@ class Killer:
 
     def _shoot(self) -> None:
         if not self._ordered:
-            self._order(next(self._next_point))
+            self._order(self._rarest(self.points))
         role = self.chance.choices(list(ROLES), list(ROLES.values()))[0]
         worker = self.chance.choice(self.house.workers)
         if role == "all":

@@ -68,7 +68,7 @@ class Chaos:
         begun = sum(self.killer.kills.values())
         if round_ % 2:
             self.sandbox.admin.fault("cut_after", skip=self.chance.randrange(5, 30), times=1)
-        self.killer.begin(round_)
+        self.killer.begin()
         run, seconds = self.carry_out(sync, name, lambda: self.fire(begun))
         self.sandbox.admin.clear_faults()
         check_run(run, sync, self.tally, name)
@@ -100,7 +100,7 @@ class Chaos:
 
         kills = sum(self.killer.kills.values())
         if kills - begun >= EPISODE or kills >= self.kills_wanted:
-            self.killer.rest()
+            self.killer.last_words()
             return
         self.killer.step()
         if self.restarts_left and kills >= (self.restarted + 1) * self.kills_wanted / (self.restarts_left + self.restarted + 1):
@@ -137,10 +137,11 @@ class Chaos:
 
     def verdict(self) -> str:
         crashes, kills = self.killer.crashes, self.killer.kills
+        missed = "".join(f", never at {point}" for point in self.killer.points if not crashes[point])
         by_role = " ".join(f"{role} {count}" for role, count in sorted(kills.items()))
         slowest = self.stalls()
         return (
-            f"chaos: kills={sum(kills.values())} ({by_role}), crash points={sum(crashes.values())} at {len(crashes)} places, "
+            f"chaos: kills={kills.total()} ({by_role}), crash points={crashes.total()} at {len(crashes)} places{missed}, "
             f"frozen={self.killer.freezes}, "
             f"postgres restarts={self.restarted}, runs={self.runs}, "
             f"duplicates={self.tally.duplicates}, losses={self.tally.losses}, "
