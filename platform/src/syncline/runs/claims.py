@@ -137,6 +137,11 @@ def _update(fence: Fence, assignment: str, *values: str | float) -> bool:
         return bool(cursor.rowcount == 1)
 
 
+def _clock() -> float:
+    """Seconds that pass while a virtual machine is suspended as well: a lease does not wait for it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class Lease:
     """Keeps a claim alive from a thread of its own; `gate` refuses to start a call that could outlive it.
 
@@ -146,7 +151,7 @@ class Lease:
     def __init__(self, fence: Fence) -> None:
         self._fence, self._stop, self._lost = fence, threading.Event(), threading.Event()
         self.paused = False
-        self._until = time.monotonic() + lease_seconds()
+        self._until = _clock() + lease_seconds()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{fence.part_id}", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -159,9 +164,9 @@ class Lease:
 
     def gate(self, seconds: float) -> None:
         """Raises FenceLost unless the lease lasts `seconds` more; one that is only short is renewed first."""
-        if self._until - time.monotonic() < seconds:
+        if self._until - _clock() < seconds:
             self._renew()
-        if self._lost.is_set() or self._until - time.monotonic() < seconds:
+        if self._lost.is_set() or self._until - _clock() < seconds:
             raise FenceLost
 
     def _beat(self) -> None:
@@ -172,7 +177,7 @@ class Lease:
             connections.close_all()
 
     def _renew(self) -> None:
-        started = time.monotonic()
+        started = _clock()
         try:
             state = renew(self._fence)
         except DatabaseError as error:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
 from django.db.models.functions import Now
 
 from syncline.connections.tokens import mark
@@ -73,6 +73,7 @@ def _handler(part: RunPart) -> Callable[[Job], None]:
 
 def _suffer(claim: Claim, error: Exception) -> None:
     what = consequence(error)
+    connection.close_if_unusable_or_obsolete()  # else giving the part back would fail for the same reason
     if not isinstance(error, SynclineError):
         log.exception("Part %s of run %s failed.", claim.part.pk, claim.part.run_id)
     message = str(error) if isinstance(error, SynclineError) else f"Unexpected {type(error).__name__}; see the worker's log."
