@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth.models import User
 from django.db import connection
 from syncline.connections.models import ConnectionState
 from syncline.contract import AuthError, Change, ObjectType, PushResult
@@ -291,6 +292,19 @@ def test_a_paused_run_can_be_cancelled(lab: Lab) -> None:
 
 
 # the sweep
+
+
+@pytest.mark.parametrize("changed", [8, 10, 11])
+def test_no_record_is_left_out_when_nearly_too_many_need_work(lab: Lab, monkeypatch: pytest.MonkeyPatch, changed: int) -> None:
+    monkeypatch.setattr(sweep, "MOST", 10)
+    people, sync = lab.people(30), lab.sync()
+    lab.run(sync)
+    settled = ("rejected", "ambiguous", "excluded", "gone", "merged")
+    for person, state in zip(people, settled, strict=False):
+        Link.objects.filter(local_key=str(person.pk)).update(state=state)
+    User.objects.filter(pk__in=[person.pk for person in people[-changed:]]).update(last_name="Elsewhere")
+    run = lab.run(sync)
+    assert (run.read, run.updated, sum(counts(run).values())) == (30, changed, 30)
 
 
 def test_unchanged_records_are_not_read_at_all(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

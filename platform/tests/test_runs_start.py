@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from syncline.contract import ConfigError
-from syncline.runs.models import Run
-from syncline.runs.start import AlreadyRunning, cancel, start_run
+from syncline.ledger import writer
+from syncline.runs import claims, queue
+from syncline.runs.execute import execute
+from syncline.runs.models import Run, RunPart
+from syncline.runs.push import steps
+from syncline.runs.start import AlreadyRunning, cancel, pause, resume, start_run
 from syncline.runs.tick import next_due, start_due, tick
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import publish
@@ -61,6 +68,80 @@ def test_a_cancelled_run_makes_room_for_the_next(lab: Lab) -> None:
     run.refresh_from_db()
     assert run.state == "cancelled"
     assert start_run(sync).pk != run.pk
+
+
+def test_cancelling_reaches_what_is_added_in_that_moment_and_waits_for_nobody_in_a_circle(lab: Lab) -> None:
+    lab.people(3)
+    run = start_run(lab.sync())
+    held = claims.claim("w", run.pk)
+    assert held is not None
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic(), connection.cursor() as cursor:
+            writer.advance(cursor, held.fence, Counter(), "1")
+            cancelling = pool.submit(_apart, lambda: cancel(run))
+            until_somebody_waits()
+            claims.requeue_keys(held.fence, ["1"], after=0.0, round_=1)
+        cancelling.result()
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert set(run.parts.values_list("kind", "state")) == {
+        ("prepare", "cancelled"),
+        ("range", "cancelled"),
+        ("keys", "cancelled"),
+    }
+
+
+def test_cancelling_reaches_the_lists_that_a_look_at_everything_is_just_making(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.people(3)
+    sync = lab.sync()
+    lab.run(sync)
+    User.objects.filter(is_staff=False).update(last_name="Elsewhere")
+    run, add_keys = start_run(sync), queue.add_keys
+    with ThreadPoolExecutor(1) as pool:
+        cancelling: list[Future[None]] = []
+
+        def adding(*arguments: Any) -> None:
+            cancelling.append(pool.submit(_apart, lambda: cancel(run)))
+            until_somebody_waits()
+            add_keys(*arguments)
+
+        monkeypatch.setattr(steps, "add_keys", adding)
+        held = claims.claim("w", run.pk)
+        assert held is not None
+        execute(held)
+        cancelling[0].result()
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert not run.parts.filter(state__in=RunPart.OPEN).exists()
+
+
+def _apart(work: Callable[[], None]) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()
+
+
+def until_somebody_waits() -> None:
+    """For a lock that this session holds."""
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute(
+                "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+            )
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.02)
+    raise AssertionError("Nobody waits.")
+
+
+def test_a_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: Lab) -> None:
+    run = start_run(lab.sync())
+    assert pause(run)
+    assert resume(run)
+    run.refresh_from_db()
+    assert run.state == "running"
+    assert run.started_at is not None
 
 
 def test_a_due_sync_is_started_once_by_several_tickers_and_a_missed_time_made_up_for_once(lab: Lab) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Coalesce, Now
 
 from syncline import background
 from syncline.connections import access
@@ -109,14 +110,20 @@ def pause(run: Run) -> bool:
 
 def resume(run: Run) -> bool:
     """It goes on where it stood. False when it was not paused."""
-    resumed = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED).update(state=Run.State.RUNNING)
+    begun = Coalesce("started_at", Now())
+    resumed = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED).update(state=Run.State.RUNNING, started_at=begun)
     background.ring(QUEUE)
     return bool(resumed)
 
 
 def cancel(run: Run) -> None:
-    """Workers stop at their next batch; what was recorded stays."""
+    """Workers stop at their next batch; what was recorded stays.
+
+    The run's row is held in a way that lets others add parts: who splits a part holds that one, for which this waits. Until
+    there are none left, because what was split off meanwhile is seen only by the next look.
+    """
     with transaction.atomic():
-        Run.objects.select_for_update().get(pk=run.pk)
-        run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED, lease_until=None)
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        while run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED, lease_until=None):
+            pass
     close_run(run.pk)

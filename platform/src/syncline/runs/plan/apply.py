@@ -20,7 +20,7 @@ from syncline.ledger.models import Link
 from syncline.ledger.records import Fence, Outcome, Scope
 from syncline.runs import claims, crash
 from syncline.runs.job import Job
-from syncline.runs.models import PlanRow, RunPart
+from syncline.runs.models import PlanRow, Run, RunPart
 from syncline.runs.push import prepare as preparation
 from syncline.runs.push.classify import classify
 from syncline.runs.push.deciding import Deciding
@@ -50,6 +50,7 @@ def prepare(job: Job) -> None:
     preparation.prepare(job.identifying(), job.alive)
     crash.point("prepare.done")
     with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=job.run.pk)  # first, as whoever cancels: both take several parts
         job.run.parts.filter(kind=RunPart.Kind.PLANNED, state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
         if not claims.finish(job.claim.fence):
             raise writer.FenceLost

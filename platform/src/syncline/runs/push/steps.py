@@ -40,6 +40,7 @@ def prepare(job: Job) -> None:
         unlinked = preparation.prepare(job.identifying(), job.alive, partial(bulk.looks_up, job))
     crash.point("prepare.done")
     with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=job.run.pk)  # first, as whoever cancels: both take several parts
         if bulk.enough(job, unlinked):
             bulk.begin(job)
         else:

@@ -18,6 +18,9 @@ from .reader import BUSY, Source
 MOST = 100_000
 """Keys that are kept in memory; with more of them ranges are read."""
 
+QUIET_ROWS = 50
+"""Rows without a key are fewer: link states, counted before or not."""
+
 _SWEEP = """
 SELECT l.state, b.seen_, CASE WHEN b.busy_ THEN j.c0::text END, l.remote_id IS NULL AND b.busy_, count(*)
 FROM (SELECT s.c0, hash_record_extended(s, %s) AS hash_ FROM ({query}) AS s ({columns})) j
@@ -55,7 +58,7 @@ def sweep(source: Source) -> Swept | None:
                 *params,
                 *(scope.connection_id, scope.object_type, scope.dataset),
                 *(source.run_id, source.force),
-                *(source.run_id, MOST + 2),
+                *(source.run_id, MOST + QUIET_ROWS),
             ],
         )
         rows = cursor.fetchall()
