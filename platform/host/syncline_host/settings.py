@@ -169,8 +169,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Django-Q2 is only the doorbell and the clock (see syncline/background). `timeout` must leave a drain its budget
-# and the time to finish what it began; `retry` must exceed the whole time a doorbell may wait inside a cluster.
-_TASK_TIMEOUT = SYNCLINE_DRAIN_SECONDS * 3
+# and the time to finish what it began, which may be the listing of an account: at 19 pages of 100 records in a second,
+# an hour is enough for millions. `retry` must exceed the whole time a doorbell may wait inside a cluster.
+_TASK_TIMEOUT = 3600
 _QUEUE_LIMIT = _BULK = 1
 Q_CLUSTER = {
     "name": "syncline",
