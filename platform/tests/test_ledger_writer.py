@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connections
+from django.db import IntegrityError, connection, connections
 from syncline.contract import Op, Status
 from syncline.ledger import writer
 from syncline.ledger.models import Entry, ErrorGroup, IdentityIndex, Link
 from syncline.ledger.records import Fence, Mark, Outcome, Problem, Scope
-from syncline.runs import claims
+from syncline.runs import claims, close
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import reader
 
@@ -131,6 +132,31 @@ def test_threads_that_mark_the_same_records_get_each_of_them_once(fence: Fence, 
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(race, range(4)))
     assert sorted(key for keys in won for key in keys) == sorted(m.local_key for m in marks)
+
+
+SETTLED = """
+INSERT INTO syncline_link (connection_id, object_type, dataset, local_key, remote_id, state)
+SELECT %s, %s, %s, n, n, 'delivered' FROM generate_series(1, 5000) AS n
+"""
+
+
+def test_what_is_in_doubt_or_in_trouble_is_found_without_looking_at_all_links(fence: Fence, scope: Scope) -> None:
+    said: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        with context["connection"].connection.cursor() as plain:
+            said.append("\n".join(row[0] for row in plain.execute(f"EXPLAIN {sql}", params)))
+        return execute(sql, params, many, context)
+
+    run = Run.objects.select_related("sync").get(pk=fence.run_id)
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLED, [scope.connection_id, scope.object_type, scope.dataset])
+        cursor.execute("ANALYZE syncline_link")
+    with connection.execute_wrapper(explain):
+        writer.date_doubts(scope, 0.0)
+        close._troubled(run)
+    assert len(said) == 2
+    assert all("link_unsettled" in one for one in said), said
 
 
 def test_errors_are_grouped_by_cause_with_samples(fence: Fence, scope: Scope) -> None:

@@ -57,7 +57,17 @@ class Link(models.Model):
                 fields=["connection", "object_type", "remote_id"], name="link_remote", condition=models.Q(remote_id__isnull=False)
             ),
         )
-        indexes = (models.Index(fields=["dataset", "local_key"], name="link_record"),)
+        indexes = (
+            models.Index(fields=["dataset", "local_key"], name="link_record"),
+            # the few that a run asks for again and again: doubts before each part, troubles when it closes
+            models.Index(
+                fields=["connection", "object_type", "dataset", "state"],
+                name="link_unsettled",
+                condition=models.Q(
+                    state__in=["pending", "uncertain", "waiting", "rejected", "ambiguous", "gone", "merged"],
+                ),
+            ),
+        )
         permissions = (("resolve_link", "Can resolve links that need review"),)
 
     def __str__(self) -> str:
