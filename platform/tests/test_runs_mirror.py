@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import override_settings
 from syncline.catalog import service as catalog
-from syncline.contract import Code, ConfigError, Op, PushResult, RecordError, Retryable, Status
+from syncline.contract import Change, Code, ConfigError, ObjectType, Op, PushResult, RecordError, Retryable, Status
 from syncline.ledger.models import Entry, Link
 from syncline.outbox import watch
-from syncline.runs import changes, execute, removals
+from syncline.runs import changes, claims, execute, removals
 from syncline.runs.execute import work
 from syncline.runs.models import PlanRow, Run, RunPart
 from syncline.runs.push import sender
+from syncline.runs.start import push_keys
 from syncline.syncs import publish
 from syncline.syncs.engine import MappingInvalid
 from syncline.syncs.models import Sync
@@ -97,6 +98,29 @@ class TestPolicies:
         assert (entry.op, entry.status, entry.remote_id) == (op, Status.UPDATED, remote)
         assert str(remote) in entry.message
         assert lab.run(sync).removed == 0
+
+    @override_settings(SYNCLINE_REMOVALS_COUNT=100)
+    def test_what_comes_back_after_it_was_listed_is_not_removed(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Many are removed lot by lot, while others go on working and pushing."""
+        sync = mirrored(lab, people=30)
+        back = User.objects.get(username="u00029")
+        User.objects.filter(username__gte="u00010", is_staff=False).update(is_staff=True)
+
+        def meanwhile(vendor: Vendor, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+            monkeypatch.undo()
+            User.objects.filter(pk=back.pk).update(is_staff=False, last_name="Back")
+            push_keys(sync, [str(back.pk)])
+            urgent = claims.claim("another worker", urgent=True)
+            assert urgent
+            execute.execute(urgent)
+            return vendor.push(object_type, changes)
+
+        monkeypatch.setattr(execute, "EXPRESS_SECONDS", 60.0)
+        monkeypatch.setattr(Vendor, "push", meanwhile)
+        run = lab.run(sync)
+        assert (run.state, run.removed) == (Run.State.SUCCEEDED, 19), run.reason
+        assert link(str(back.pk)).state == State.DELIVERED
+        assert lab.vendor.by_name()["Name 29"].properties["city"] == "Back"
 
     def test_clear_empties_what_we_delivered_and_nothing_else(self, lab: Lab) -> None:
         lab.people(6)

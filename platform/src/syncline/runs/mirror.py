@@ -17,6 +17,7 @@ from syncline.contract import OutcomeUnknown
 from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.syncs.engine import CompiledMapping
+from syncline.syncs.engine.compile import Mapped
 from syncline.syncs.models import Sync
 from syncline.syncs.promises import REMOVAL_OPS
 
@@ -157,12 +158,7 @@ def _filtered(limits: list[Any], only: str, some: list[Any], after: str) -> list
 def stage_filtered(source: Source, mapping: CompiledMapping, keys: Sequence[str]) -> int:
     """Adds those of these records that the filter leaves out, and gives how many. Looked at again: what a link says may be of
     an earlier mapping."""
-    queryset = source.queryset().filter(**{f"{source.dataset.key_field}__in": list(keys)})
-    out: list[str] = []
-    for row in source.values(queryset):
-        mapped = mapping.map(dict(zip(source.columns, row, strict=True)))
-        if not mapped.included and not mapped.undecided:
-            out.append(str(row[0]))
+    out = [key for key, mapped in _mapped(source, mapping, keys) if not mapped.included and not mapped.undecided]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO syncline_candidate (run_id, step, value, local_key, busy)"
@@ -170,6 +166,29 @@ def stage_filtered(source: Source, mapping: CompiledMapping, keys: Sequence[str]
             [source.run_id, STEP, LEFT_FILTER, out],
         )
     return len(out)
+
+
+def _mapped(source: Source, mapping: CompiledMapping, keys: Sequence[str]) -> Iterator[tuple[str, Mapped]]:
+    """These records as they are now, as far as they are in the dataset and its segment."""
+    queryset = source.queryset().filter(**{f"{source.dataset.key_field}__in": list(keys)})
+    for row in source.values(queryset):
+        yield str(row[0]), mapping.map(dict(zip(source.columns, row, strict=True)))
+
+
+def without_returned(source: Source, mapping: CompiledMapping, lot: Sequence[Left]) -> list[Left]:
+    """What is still out of the sync. Some may have come back, and been pushed, since all of it was listed.
+
+    The lot's revisions were read before: who comes back after this look has another one as soon as it is pushed.
+    """
+    found = _mapped(source, mapping, [left.local_key for left in lot])
+    back = {key for key, mapped in found if mapped.included or mapped.undecided}
+    if back:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM syncline_candidate WHERE run_id = %s AND step = %s AND local_key = ANY(%s)",
+                [source.run_id, STEP, sorted(back)],
+            )
+    return [left for left in lot if left.local_key not in back]
 
 
 def staged(source: Source, size: int = 500) -> Iterator[list[Left]]:
@@ -231,7 +250,8 @@ def _remove(job: Job, work: Callable[[Left], Work], size: int) -> bool:
     open_ = 0
     for lot in staged(job.source, size):
         crash.point("removal.before")
-        open_ += len(remover.send([work(left) for left in lot]).deferred)
+        if still := without_returned(job.source, job.mapping, lot):
+            open_ += len(remover.send([work(left) for left in still]).deferred)
         crash.point("removal.after")
         if job.interrupted():
             return False
@@ -245,8 +265,6 @@ def _only_approved(job: Job) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_NOT_LISTED, [job.run.pk, STEP, job.run.plan_id])
     _settle_list(job)
-    with connection.cursor() as cursor:
-        cursor.execute(_STALE, [job.run.plan_id, job.run.pk, STEP])
     return count(job.run.pk)
 
 
@@ -257,6 +275,7 @@ def _settle_list(job: Job) -> None:
             _APPLIED,
             [job.run.plan_id, scope.connection_id, scope.object_type, scope.dataset, list(DONE_CODES), job.run.pk],
         )
+        cursor.execute(_STALE, [job.run.plan_id, job.run.pk, STEP])
 
 
 def _withhold(job: Job, number: int, reason: str) -> None:
