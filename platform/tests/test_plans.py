@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,22 +12,23 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from syncline import registry
-from syncline.contract import ConfigError, UnsupportedFeature
+from syncline.contract import ConfigError, ConnectorFault, Retryable, UnsupportedFeature
 from syncline.ledger.models import Entry, Link
-from syncline.runs import execute
+from syncline.runs import claims, execute
 from syncline.runs.models import PlanRow, Run
 from syncline.runs.plan import store
 from syncline.runs.plan.looking import read_only
 from syncline.runs.plan.plan import Planner
 from syncline.runs.plan.start import start_apply
 from syncline.runs.push import results, sender
+from syncline.runs.push.work import Sent, Work
 from syncline.runs.start import AlreadyRunning, cancel
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
 from pushing.lab import Lab, counts, installed  # noqa: E402
-from pushing.vendor import Vendor, lost_answer  # noqa: E402
+from pushing.vendor import Vendor, lost_answer, raising  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -287,6 +288,33 @@ def test_a_write_without_an_answer_and_a_refusal_end_as_they_should(lab: Lab) ->
     assert (done.created, done.rejected, done.read) == (2, 1, 3)
     assert "1 not applied" in done.reason
     assert len(lab.vendor.live()) == 2
+
+
+def test_an_application_gives_up_when_nothing_gets_through(lab: Lab) -> None:
+    lab.people(3)
+    sync = lab.sync()
+    plan = lab.run(sync, Run.Kind.PLAN)
+    lab.vendor.faults += [raising(Retryable("The system is away.", 0.0))] * 100
+    done = finish(lab, start_apply(plan, user=lab.owner))
+    assert (done.state, done.reason) == (Run.State.FAILED, "The system is away.")
+    assert len(lab.vendor.pushes) == claims.MAX_ATTEMPTS
+
+
+def test_a_plan_gives_up_when_it_fails_at_the_same_record_again_and_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning the others once more is no progress."""
+    lab.people(30)
+    send, failed = Planner.send, []
+
+    def failing(self: Planner, batch: Sequence[Work]) -> Sent:
+        if any(work.row.values["name"] == "Name 29" for work in batch):
+            failed.append(batch)
+            raise ConnectorFault("It cannot be read.")
+        return send(self, batch)
+
+    monkeypatch.setattr(Planner, "send", failing)
+    plan = lab.run(lab.sync(), Run.Kind.PLAN)
+    assert (plan.state, plan.reason) == (Run.State.FAILED, "It cannot be read.")
+    assert len(failed) <= claims.MAX_ATTEMPTS + 1
 
 
 @pytest.mark.parametrize("hook", ["push", "submit", "collect", "create_properties", "erase"])

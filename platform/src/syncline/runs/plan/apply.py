@@ -251,7 +251,7 @@ class Applying:
             kept = [one for outcome, one in told if outcome.local_key in stored]
             with connection.cursor() as cursor:
                 settled = store.settle(cursor, kept)
-                writer.advance(cursor, fence, Counter({"read": settled}))
+                writer.advance(cursor, fence, Counter({"read": settled}), progress=bool(settled))
         for outcome, one in told:
             if outcome.local_key in stored and one.state != State.PLANNED:
                 self.held.pop(outcome.local_key)

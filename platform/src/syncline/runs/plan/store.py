@@ -48,10 +48,12 @@ def save(fence: Fence, rows: Sequence[Planned]) -> None:
         cursor.execute(_SAVE, [writer.dumps([asdict(row) for row in rows]), fence.run_id, fence.run_id])
         counts = Counter(COUNTERS[row.action] for row in rows)
         counts["waiting"] = sum(any(one["missing"] for one in row.associations.values()) for row in rows)
+        known = 0
         for action, waiting, number in cursor.fetchall():
+            known += number
             counts[COUNTERS[PlanRow.Action(action)]] -= number
             counts["waiting"] -= number if waiting else 0
-        writer.advance(cursor, fence, counts)
+        writer.advance(cursor, fence, counts, progress=known < len(rows))
 
 
 @dataclass(frozen=True, slots=True)
