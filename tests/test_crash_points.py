@@ -144,7 +144,7 @@ def world(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """Small batches and chunks, so that there is much to be killed between."""
     for op in objects.BATCH_SIZES:
         monkeypatch.setitem(objects.BATCH_SIZES, op, 40 if op is Op.ASSOCIATE else 20)
-    monkeypatch.setitem(reader.chunks.__kwdefaults__, "size", 60)  # type: ignore[arg-type]
+    monkeypatch.setattr(reader, "CHUNK", 60)
     monkeypatch.setattr(sender, "PAUSES", (0.05, 0.05))
     monkeypatch.setattr(results, "UNKNOWN_RETRY", 0.1)
     with override_settings(SYNCLINE_ALLOW_LOOPBACK=True, SYNCLINE_PUSH_THREADS=2):

@@ -174,7 +174,7 @@ def world(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(start, "ROWS_PER_PART", 40)
     monkeypatch.setattr(sender, "PAUSES", (0.05, 0.05))
     monkeypatch.setattr(results, "UNKNOWN_RETRY", 0.1)
-    monkeypatch.setitem(reader.chunks.__kwdefaults__, "size", 30)  # type: ignore[arg-type]
+    monkeypatch.setattr(reader, "CHUNK", 30)
     with override_settings(SYNCLINE_ALLOW_LOOPBACK=True, SYNCLINE_PUSH_THREADS=2):
         sandbox.admin.reset()
         call_command("populate_database", companies=25, clear=True, verbosity=0)

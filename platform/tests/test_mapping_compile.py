@@ -172,7 +172,7 @@ PROBLEMS: list[tuple[MappingContent, str]] = [
     ),
     (content(filter="deals >"), "Filter: The expression cannot be used. Line 1, column 8:"),
     (content(segment="yours"), "Segment: The dataset has no segment “yours”. Choose one of mine, or none."),
-    (content(mode="mirror"), "Mode: There is no mode “mirror”. Choose one of upsert, update, create."),
+    (content(mode="replace"), "Mode: There is no mode “replace”. Choose one of upsert, update, create, mirror."),
     (MappingContent(()), "Mapping: It has no rules. Add one, or take the suggested mapping."),
 ]
 

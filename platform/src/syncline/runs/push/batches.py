@@ -33,9 +33,9 @@ class Batches:
         self._weight[work.op] = self._weight.get(work.op, 0) + weight
         return self._take(work.op) if self._weight[work.op] >= size else None
 
-    def rest(self) -> Iterator[list[Work]]:
+    def rest(self, *, keep: Op | None = None) -> Iterator[list[Work]]:
         for op in list(self._open):
-            if batch := self._take(op):
+            if op is not keep and (batch := self._take(op)):
                 yield batch
 
     def _take(self, op: Op) -> list[Work]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from django.db import connection, connections, transaction
 
+from syncline.contract import Op
 from syncline.ledger import writer
 from syncline.ledger.records import Fence, Outcome
 from syncline.runs import crash
@@ -130,7 +131,10 @@ class Pipeline:
         self._flying[pool.submit(self.sender.send, batch)] = batch
 
     def _flush(self, pool: ThreadPoolExecutor) -> bool:
-        ready = list(self._batches.rest())
+        """Associations go when all records have arrived: then they fill the fewest batches."""
+        ready = list(self._batches.rest(keep=Op.ASSOCIATE))
+        if not ready and not self._flying:
+            ready = list(self._batches.rest())
         for batch in ready:
             self._submit(pool, batch)
         return bool(ready)
