@@ -21,7 +21,7 @@ from syncline.runs import claims, queue
 from syncline.runs.execute import execute
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import steps
-from syncline.runs.start import AlreadyRunning, cancel, pause, resume, start_run
+from syncline.runs.start import AlreadyRunning, cancel, pause, push_keys, resume, start_run
 from syncline.runs.tick import next_due, start_due, tick
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import publish
@@ -142,6 +142,16 @@ def test_a_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: La
     run.refresh_from_db()
     assert run.state == "running"
     assert run.started_at is not None
+
+
+@pytest.mark.parametrize("key", ["abc", "", "1.5"])
+def test_what_cannot_be_a_key_is_refused_and_ends_no_run(lab: Lab, key: str) -> None:
+    sync = lab.sync()
+    run = start_run(sync)
+    with pytest.raises(ConfigError, match="can be keys of"):
+        push_keys(sync, ["1", key])
+    assert run.parts.count() == 2
+    assert push_keys(sync, ["1", "999999999"]).pk == run.pk  # that there is no such record is another matter
 
 
 def test_a_due_sync_is_started_once_by_several_tickers_and_a_missed_time_made_up_for_once(lab: Lab) -> None:

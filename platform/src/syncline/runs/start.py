@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Coalesce, Now
 
@@ -50,9 +51,11 @@ def push_keys(
     """Pushes just these records, as part of the active run or, when there is none, by a run of their own.
 
     A joined part goes first; the run's mapping version stays the one it began with. AlreadyRunning while the active run
-    cannot take it (a plan is being made or applied).
+    cannot take it (a plan is being made or applied). ConfigError for what cannot be a key: no worker could read it, and the
+    whole run would end for it.
     """
     check(sync, user)
+    _refuse_impossible(sync, keys)
     with transaction.atomic():
         run = Run.objects.select_for_update().filter(sync=sync, state__in=Run.ACTIVE).first()
         if run is not None and run.kind not in JOINABLE:
@@ -64,6 +67,16 @@ def push_keys(
     with created(sync, kind=kind, trigger=trigger, requested_by=user) as run:
         add_keys(run, keys, priority)
     return run
+
+
+def _refuse_impossible(sync: Sync, keys: Sequence[str]) -> None:
+    """Asks no database: a number that is none, say, cannot even be compared with the dataset's keys."""
+    source = dataset(sync.dataset)
+    records, field = source.rows((), ""), source.key_field
+    try:
+        records.filter(**{f"{field}__in": list(keys)})
+    except (ValueError, TypeError, ValidationError) as error:
+        raise ConfigError(f"Not all of these can be keys of {sync.dataset}: {', '.join(map(repr, keys[:5]))}.") from error
 
 
 @contextmanager
