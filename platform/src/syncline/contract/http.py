@@ -7,6 +7,7 @@ the caller marked `repeatable`. A time-out, a connection lost after sending or a
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import random
 import threading
@@ -114,9 +115,19 @@ class Response:
     def json(self) -> Any:
         """The body as JSON; OutcomeUnknown when it is not JSON (a proxy's HTML page, say)."""
         try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
+            return _parsed(self.body)
+        except (ValueError, RecursionError):
             raise OutcomeUnknown(f"{self.method} {self.path} answered {self.status} with something that is not JSON.") from None
+
+
+def _parsed(body: bytes) -> Any:
+    """A text that its writer cut in the middle of a character ends in half a surrogate pair. That becomes a question mark: one
+    such text in an account must not make its whole page unreadable."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        whole = json.dumps(json.loads(body), ensure_ascii=False, allow_nan=False)
+        return orjson.loads(whole.encode(errors="replace"))
 
 
 class Http:

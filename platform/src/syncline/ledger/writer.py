@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -294,8 +295,8 @@ def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> N
             list(groups),
             [o.state.value for o, _ in first.values()],
             [p.code for _, p in first.values()],
-            [p.property for _, p in first.values()],
-            [p.reason for _, p in first.values()],
+            [storable(p.property)[:200] for _, p in first.values()],
+            [storable(p.reason) for _, p in first.values()],
             [len(members) for members in groups.values()],
             [dumps([m.local_key for m in members[:10]]) for members in groups.values()],
         ],
@@ -305,7 +306,7 @@ def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> N
 def cause(outcome: Outcome) -> str:
     problem = outcome.problem or Problem("", "")
     text = "\0".join((outcome.state.value, problem.code, problem.property, problem.group))
-    return blake2b(text.encode(), digest_size=12).hexdigest()
+    return blake2b(storable(text).encode(), digest_size=12).hexdigest()
 
 
 def _identify(cursor: CursorWrapper, scope: Scope, outcomes: Iterable[Outcome]) -> None:
@@ -331,7 +332,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be stored in the ledger")
 
 
+def storable(text: str) -> str:
+    """As PostgreSQL takes it: it has neither NUL nor half a surrogate pair in texts."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 def dumps(value: Any) -> str:
-    """As JSON that PostgreSQL takes: it has no NUL in texts, so one becomes the replacement character."""
-    text = orjson.dumps(value, default=_plain).decode()
+    """As JSON that PostgreSQL takes; see `storable`."""
+    try:
+        text = orjson.dumps(value, default=_plain).decode()
+    except TypeError:  # half a surrogate pair, else this raises as well
+        text = json.dumps(value, default=_plain, ensure_ascii=False).encode(errors="replace").decode()
     return _NUL.sub(lambda found: found[1] or "\ufffd", text) if "\\u0000" in text else text

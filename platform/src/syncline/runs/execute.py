@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from syncline.connections.tokens import mark
 from syncline.contract import Retryable, SynclineError
 from syncline.contract.http import backoff
+from syncline.ledger.writer import storable
 
 from . import claims, mirror
 from .claims import Claim, Lease
@@ -76,7 +77,9 @@ def _suffer(claim: Claim, error: Exception) -> None:
     connection.close_if_unusable_or_obsolete()  # else giving the part back would fail for the same reason
     if not isinstance(error, SynclineError):
         log.exception("Part %s of run %s failed.", claim.part.pk, claim.part.run_id)
-    message = str(error) if isinstance(error, SynclineError) else f"Unexpected {type(error).__name__}; see the worker's log."
+    message = (
+        storable(str(error)) if isinstance(error, SynclineError) else f"Unexpected {type(error).__name__}; see the worker's log."
+    )
     if what.connection:
         mark(claim.part.run.sync.connection_id, what.connection, message)
     if what.part == "again":

@@ -10,6 +10,7 @@ from django.db import connection
 
 from syncline.contract import RemoteRecord
 from syncline.ledger.records import Scope
+from syncline.ledger.writer import storable
 
 from .identities import Spec
 
@@ -34,7 +35,7 @@ ON CONFLICT (connection_id, object_type, property, value, remote_id) DO UPDATE S
 
 def store(scope: Scope, rows: Iterable[tuple[str, str, str]]) -> None:
     """In order, as everybody does who writes here: none waits for the other in a circle."""
-    if distinct := sorted(set(rows)):
+    if distinct := sorted({(name, storable(value), remote_id) for name, value, remote_id in rows}):
         with connection.cursor() as cursor:
             cursor.execute(_STORE, [scope.connection_id, scope.object_type, *(list(c) for c in zip(*distinct, strict=True))])
 

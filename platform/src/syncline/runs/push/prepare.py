@@ -80,11 +80,11 @@ def stage_candidates(work: Identifying, alive: Callable[[], None]) -> int:
     busy, after = 0, ""
     while True:
         rows, last = _unlinked(work.source, after)
-        if last is None:
-            return busy
-        busy += sum(row[-1] for row in rows)
+        busy += sum(bool(row[-1]) for row in rows)
         _copy_candidates(run_id, _values(work, rows))
         alive()
+        if not last:  # nothing was left, or just the record whose key is an empty text, which is no cursor
+            return busy
         after = last
 
 

@@ -130,6 +130,8 @@ def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUN
         if chunk.last is None:
             return
         yield chunk
+        if chunk.read < now:  # that saves one more look, and a key that is an empty text would lead back to the start
+            return
         after, now = chunk.last, size
 
 
