@@ -294,6 +294,19 @@ def test_a_paused_run_can_be_cancelled(lab: Lab) -> None:
 # the sweep
 
 
+def test_what_somebody_pushes_although_nothing_changed_is_counted_once(lab: Lab) -> None:
+    people, sync = lab.people(30), lab.sync()
+    lab.run(sync)
+    User.objects.filter(pk__in=[person.pk for person in people[:5]]).update(last_name="Elsewhere")
+    run = start_run(sync)
+    push_keys(sync, [str(people[n].pk) for n in (0, 20)])
+    assert one_part(run).kind == "keys"
+    assert one_part(run).kind == "prepare"
+    push_keys(sync, [str(people[n].pk) for n in (1, 21)])
+    run = ended(lab, run)
+    assert (run.read, counts(run)) == (30, {"updated": 5, "unchanged": 25})
+
+
 @pytest.mark.parametrize("changed", [8, 10, 11])
 def test_no_record_is_left_out_when_nearly_too_many_need_work(lab: Lab, monkeypatch: pytest.MonkeyPatch, changed: int) -> None:
     monkeypatch.setattr(sweep, "MOST", 10)

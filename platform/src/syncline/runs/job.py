@@ -119,6 +119,7 @@ class Job:
             stop=self.interrupted,
             put_off=self.put_off,
             counts_read=not self.part.round and not self.joined,
+            counts_quiet=not self.joined,
         )
 
     @property

@@ -51,6 +51,7 @@ class Pipeline:
 
     `decide` says of rows what they need. `settle` stores what needs no call and gives the keys that were stored.
     `put_off` gets the records to be looked at again later, in the transaction that moves the cursor past them.
+    `counts_quiet`: not where another part of the run counts the records that need nothing.
     """
 
     policy: Policy
@@ -62,6 +63,7 @@ class Pipeline:
     stop: Callable[[], bool] = lambda: False
     put_off: Callable[[Sequence[Deferred]], None] = lambda _deferred: None
     counts_read: bool = True
+    counts_quiet: bool = True
     deferred: list[Deferred] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,7 +96,7 @@ class Pipeline:
 
     def _take(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
         counts = Counter({"read": chunk.read if self.counts_read else 0})
-        for state, number in chunk.quiet.items():
+        for state, number in chunk.quiet.items() if self.counts_quiet else ():
             counts[QUIET.get(state, "")] += number
         counts.pop("", None)
         opened = _Open(chunk.last or "", 0, counts)
