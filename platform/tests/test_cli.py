@@ -97,6 +97,14 @@ def test_manage_is_a_door_to_djangos_commands() -> None:
     assert syncline("manage", "version", "--no-color").stdout.startswith("5.2")
 
 
+def test_a_database_that_is_not_there_is_told_in_a_sentence() -> None:
+    ran = syncline("workers", DATABASE_URL="postgres://nobody@127.0.0.1:9/none")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("Error: The database cannot be reached")
+    assert "syncline db run --" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_db_run_uses_a_database_url_that_is_set_and_gives_the_exit_code_on() -> None:
     program = "import os, sys; print(os.environ['DATABASE_URL']); sys.exit(7)"
 

@@ -370,8 +370,11 @@ def test_a_property_the_account_lost_suspends_its_rule_only() -> None:
 def test_a_lost_property_that_matching_stands_on_stops_the_mapping() -> None:
     lost = replace(OBJECT, properties=tuple(p for p in OBJECT.properties if p.name != "domain"))
 
-    with pytest.raises(MappingInvalid, match="no longer has the property “domain”"):
+    with pytest.raises(MappingInvalid, match="no longer has the property “domain”") as told:
         compile_published(FULL, DATASET, lost)
+    assert "the sync cannot run without it" in str(told.value)
+    assert "match step has to be deleted too" in str(told.value)
+    assert "suspended" not in str(told.value)
 
 
 def test_a_preview_shows_good_rules_beside_wrong_ones() -> None:

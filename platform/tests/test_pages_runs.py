@@ -67,6 +67,7 @@ def test_the_live_part_stops_asking_when_the_run_has_ended(client: Client, ann: 
     Run.objects.filter(pk=going.pk).update(state=Run.State.PROBLEMS)
     last = client.get(live)
     assert (last.status_code, b"hx-get" in last.content) == (286, False)
+    assert (first.headers.get("HX-Refresh"), last.headers.get("HX-Refresh")) == (None, "true")
     assert "completed with problems" in last.content.decode()
     assert "htmx-2" not in text(client, page_of(going))
 

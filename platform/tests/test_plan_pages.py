@@ -107,6 +107,12 @@ def test_a_plan_is_made_from_the_syncs_page_and_applied_after_a_question(client:
     assert "is running already" in client.post(make, follow=True).content.decode()
 
 
+def test_the_list_of_runs_says_what_a_plan_would_do_and_not_that_it_was_done(client: Client, plan: Run) -> None:
+    shown = text(client, reverse("admin:syncline_run_changelist"))
+    assert "to create" in shown
+    assert " created" not in shown
+
+
 def test_a_plan_of_an_older_mapping_says_why_it_cannot_be_applied(client: Client, lab: Lab, plan: Run) -> None:
     lab.rules(plan.sync, {"name": {}, "email": {}})
     said = "Another mapping was published since plan"

@@ -22,7 +22,31 @@ def set_up_django() -> None:
     django.setup()
 
 
-@click.group()
+class Commands(click.Group):
+    """Says in a sentence that there is no database, whichever command found out."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if told := _unreachable(error):
+                raise click.ClickException(told) from error
+            raise
+
+
+def _unreachable(error: Exception) -> str:
+    from django.db import OperationalError, connection
+
+    if not isinstance(error, OperationalError) or connection.connection is not None:
+        return ""
+    said = str(error).splitlines()[0]
+    return (
+        f"The database cannot be reached ({said}). Set DATABASE_URL; or put `syncline db run --` before the command, in the "
+        "folder of the checkout, to use its local database."
+    )
+
+
+@click.group(cls=Commands)
 def main() -> None:
     """Syncline: an integration platform whose connectors are plugins."""
 

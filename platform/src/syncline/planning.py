@@ -98,7 +98,7 @@ def changes(done: Run, rows: list[PlanRow]) -> Table:
             table.add_row(escape(who), would, line.name, escape(line.there) or "–", planned, end_section=place == len(lines))
             who = would = ""
         if rest > 0:
-            table.add_row("", "", f"[dim]{rest} more fields[/]", "", "", end_section=True)
+            table.add_row("", "", f"[dim]{rest} more field{'s' if rest > 1 else ''}[/]", "", "", end_section=True)
     return table
 
 

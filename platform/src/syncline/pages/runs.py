@@ -74,7 +74,7 @@ def go_on(page: Any, request: HttpRequest, run: Run) -> str:
 @admin.register(Run)
 class RunPage(ActionsAdmin):
     connection_lookup = "sync__connection"
-    list_display = ["number", "what", "status", "counts", "when", "why_run"]
+    list_display = ["number", "what", "why_run", "status", "counts", "when"]
     list_display_links = ["number"]
     list_filter = ["state", ConnectionOfRun, SyncFilter]
     list_select_related = ["sync__connection"]
@@ -120,10 +120,11 @@ class RunPage(ActionsAdmin):
         return TemplateResponse(request, "admin/syncline/run/plan.html", context)
 
     def progress(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The live part of the page; the answer after the run's end stops the asking."""
+        """The live part of the page. After the end the whole page is loaded once more: buttons and removals are others then."""
         run = self.found(request, object_id)
-        status = 200 if run.state in Run.ACTIVE else STOP_POLLING
-        return TemplateResponse(request, "syncline/run_live.html", run_context(request, run), status=status)
+        ended = run.state not in Run.ACTIVE
+        status, headers = (STOP_POLLING, {"HX-Refresh": "true"}) if ended else (200, None)
+        return TemplateResponse(request, "syncline/run_live.html", run_context(request, run), status=status, headers=headers)
 
     @admin.display(description="run", ordering="id")
     def number(self, obj: Run) -> str:
@@ -135,8 +136,7 @@ class RunPage(ActionsAdmin):
 
     @admin.display(description="counts", empty_value="–")
     def counts(self, obj: Run) -> str:
-        found = [(getattr(obj, name), label) for name, label, _ in (*RESULTS, *TROUBLES)]
-        return ", ".join(f"{number:,} {label}" for number, label in found if number)
+        return ", ".join(f"{number:,} {label}" for _, label, _, number in tiles(obj, (*RESULTS, *TROUBLES)) if number)
 
     @admin.display(description="kind, by")
     def why_run(self, obj: Run) -> SafeString:

@@ -41,6 +41,8 @@ from .sync_forms import (
 )
 
 VERSIONS_SHOWN = 20
+SYNCED = ["name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
+SYNCED_NOTE = "Mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
 
 
 class DraftInline(StockInline):
@@ -112,7 +114,7 @@ class SyncPage(ActionsAdmin):
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
         return [
-            ("What is synced", {"fields": ["name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]}),
+            ("What is synced", {"fields": SYNCED, "description": SYNCED_NOTE}),
             ("When", {"fields": ["cron", "changes_cron", "follows", "enabled", "next_times"]}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
@@ -208,8 +210,12 @@ class SyncPage(ActionsAdmin):
             return "never: the sync is switched off"
         if obj.follows:
             return f"after each whole run of {obj.follows.name}"
-        times = schedule.next_times(obj.cron)
-        return ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in times) or "by hand only; write a schedule above to have it run"
+        whole, changed = (
+            ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in schedule.next_times(cron)) for cron in (obj.cron, obj.changes_cron)
+        )
+        if changed:
+            return f"everything: {whole or 'by hand only'}; changes: {changed}"
+        return whole or "by hand only; write a schedule above to have it run"
 
 
 def change_context(sync: Sync) -> dict[str, Any]:

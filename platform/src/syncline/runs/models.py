@@ -106,7 +106,7 @@ class Run(Counters):
         permissions = (("approve_removal", "Can approve removals that were withheld"),)
 
     def __str__(self) -> str:
-        return f"run {self.pk} of {self.sync_id}"
+        return f"run {self.pk}"
 
 
 class RunPart(Counters):

@@ -12,7 +12,7 @@ from syncline.contract import ConfigError
 
 from . import publish
 from .engine.content import MappingContent
-from .engine.drift import Drifted, matches
+from .engine.drift import MATCHED, STEP_TOO, Drifted, matches
 from .models import Sync
 
 
@@ -74,12 +74,12 @@ def of_sync(sync: Sync) -> list[Finding]:
 
 def _finding(sync: Sync, content: MappingContent, one: Drifted, since: dt.datetime | None) -> Finding:
     by_it, policy = matches(content, one), sync.drift_policy == Sync.DriftPolicy.STOP
-    effect = one.effect
+    effect, remedy = one.effect, one.remedy
     if by_it:
-        effect = "Records are found by this property: the sync cannot run without it."
+        effect, remedy = MATCHED, f"{one.remedy} {STEP_TOO}"
     elif policy:
         effect = "The sync does not run: it is set to stop at such changes."
-    return Finding(sync, one.target, one.sentence, effect, one.remedy, since, by_it or policy, one)
+    return Finding(sync, one.target, one.sentence, effect, remedy, since, by_it or policy, one)
 
 
 def of_syncs(syncs: Iterable[Sync]) -> list[Finding]:

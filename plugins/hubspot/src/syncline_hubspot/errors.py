@@ -109,4 +109,4 @@ def _forbidden(details: Json, what: str) -> str:
     places = [details, *(details.get("errors") or ())]
     scopes = [scope for place in places for key in ("requiredGranularScopes", "requiredScopes") for scope in context(place, key)]
     needed = ", ".join(dict.fromkeys(scopes)) or _sentence(details) or "not named"
-    return f"{what}. Missing scopes: {needed} Add them to the app or key in HubSpot, then reconnect the account."
+    return f"{what}. Missing scopes: {needed.rstrip('.')}. Add them to the app or key in HubSpot, then reconnect the account."

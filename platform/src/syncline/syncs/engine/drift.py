@@ -25,6 +25,9 @@ from .rules import CompiledRule, NoValue, Row
 Definitions = Mapping[str, Mapping[str, Any]]
 
 _RESTORE: Final = "Restore it there and refresh the catalog, or remove the rule and publish again."
+#: Instead of "The rule is suspended." and besides the remedy, when match steps use the property.
+MATCHED: Final = "Records are found by this property: the sync cannot run without it."
+STEP_TOO: Final = "Without the rule, its match step has to be deleted too."
 _ACCEPT: Final = "Publish the mapping again to write the new type, or change the rule first."
 
 
@@ -61,6 +64,11 @@ class Drifted:
     @property
     def problem(self) -> Problem:
         return Problem(f"Rule “{self.rule.label}”", f"{self.sentence} {self.effect} {self.remedy}", self.target)
+
+    @property
+    def stopping(self) -> Problem:
+        """Instead of `problem`, when match steps use the property."""
+        return Problem(f"Rule “{self.rule.label}”", f"{self.sentence} {MATCHED} {self.remedy} {STEP_TOO}", self.target)
 
 
 def definitions(content: MappingContent, object_type: ObjectType) -> dict[str, dict[str, Any]]:
@@ -100,7 +108,7 @@ def compile_published(
     """
     changes = drifted(content, dataset, object_type, published or {})
     lost = [one for one in changes if one.suspends]
-    if fatal := [one.problem for one in changes if matches(content, one)]:
+    if fatal := [one.stopping for one in changes if matches(content, one)]:
         raise MappingInvalid(fatal)
     left_out = {id(one.rule) for one in lost}
     kept = replace(content, rules=tuple(rule for rule in content.rules if id(rule) not in left_out))
