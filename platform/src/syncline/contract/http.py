@@ -25,6 +25,7 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 from .errors import AuthError, ConfigError, OutcomeUnknown, RateLimited, Retryable
 
 REFUSED_UNDONE = frozenset({423, 429, 477})
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 MAX_BODY = 64 * 1024 * 1024
@@ -204,7 +205,9 @@ class Http:
     def _check_host(self, url: str) -> None:
         host = urlsplit(url).hostname or ""
         if not any(fnmatch(host, pattern) for pattern in self._hosts):
-            raise ConfigError(f"The connector may not call {host or url!r}. Allowed: {', '.join(self._hosts) or 'no host'}.")
+            allowed = ", ".join(self._hosts) or "no host"
+            sandbox = " For a sandbox on this machine, set SYNCLINE_ALLOW_LOOPBACK=1." if host in _LOOPBACK else ""
+            raise ConfigError(f"The connector may not call {host or url!r}. Allowed: {allowed}.{sandbox}")
 
     def _attempt(self, call: _Call, auth: Mapping[str, str]) -> Response | Exception:
         self._budget.acquire(call.limit)

@@ -26,7 +26,7 @@ JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS)
 
 
 class AlreadyRunning(ConfigError):
-    """This sync is running already. Wait for the run to end, or cancel it."""
+    """This sync is running already. Wait for the run to end, resume it if it is paused, or cancel it."""
 
 
 def start_run(sync: Sync, *, kind: str = Run.Kind.FULL, trigger: str = "manual", user: User | None = None) -> Run:
