@@ -357,3 +357,15 @@ def test_problems_are_counted_by_the_sweep_too(lab: Lab) -> None:
     run = lab.run(sync)
     assert (run.state, run.read, counts(run)) == ("problems", 12, {"unchanged": 11, "rejected": 1})
     assert not run.parts.filter(kind=Kind.KEYS).exists(), "neither read nor mapped"
+
+
+def test_the_lane_for_urgent_parts_ends_with_its_workers_time(lab: Lab) -> None:
+    """Else it would be ended by force, as a worker that hangs is."""
+    lab.people(3)
+    run = push_keys(lab.sync(), [str(lab.people(1, start=7)[0].pk)])
+    lane = execute._Express("w", run.pk, time.monotonic())
+    lane._look()
+    assert not lab.vendor.pushes
+    lane._end += 60.0
+    lane._look()
+    assert len(lab.vendor.pushes) == 1

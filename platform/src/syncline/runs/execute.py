@@ -133,7 +133,7 @@ class _Express:
 
     def _look(self) -> None:
         try:
-            while claim := claims.claim(self._owner, self._run_id, urgent=True):
+            while time.monotonic() < self._end and (claim := claims.claim(self._owner, self._run_id, urgent=True)):
                 execute(claim, self._end)
         except DatabaseError as error:
             log.warning("No urgent part could be claimed (%s); trying again.", type(error).__name__)
