@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from syncline.contract import ObjectType
+from syncline.contract import ConfigError, ObjectType
 from syncline.ledger.models import Link
-from syncline.runs import claims, execute, job
+from syncline.ledger.resolve import link_by_hand
+from syncline.outbox.models import OutboxKey
+from syncline.runs import claims, close, execute, job
 from syncline.runs.models import Run, RunPart
-from syncline.runs.start import start_run
+from syncline.runs.push.work import Deferred
+from syncline.runs.start import push_keys, start_run
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
@@ -172,3 +175,43 @@ def test_records_that_are_put_off_to_the_end_are_named_and_the_run_is_no_success
     run = to_the_end(run)
     assert (run.state, run.reason) == ("problems", "1 put off until the next run.")
     assert lab.groups(run)["put_off"].samples == [str(late[0].pk)]
+
+
+def test_what_a_run_of_changes_put_off_to_the_end_waits_for_the_next_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "MAX_ROUNDS", 0)
+    sync, key = lab.sync(), str(lab.people(1)[0].pk)
+    type(sync).objects.filter(pk=sync.pk).update(changes_cron="*/5 * * * *")
+    run = push_keys(sync, [key], kind=Run.Kind.CHANGES, priority=RunPart.Priority.CHANGE)
+    claim = claims.claim("me", run.pk)
+    assert claim
+    with claims.Lease(claim.fence) as lease:
+        job.Job(claim, lease, float("inf")).put_off([Deferred(key, 0.0)])
+    assert list(OutboxKey.objects.values_list("sync", "local_key")) == [(sync.pk, key)]
+
+
+def test_nobody_decides_about_a_record_while_it_is_being_sent(lab: Lab) -> None:
+    lab.people(1)
+    sync, said = lab.sync(), []
+
+    def meddling(_vendor: Vendor, _object: object, _changes: object) -> None:
+        with pytest.raises(ConfigError) as caught:
+            link_by_hand(Link.objects.get(), "77", "Ann")
+        said.append(str(caught.value))
+
+    lab.vendor.faults = [meddling]  # type: ignore[list-item]
+    run = lab.run(sync)
+    assert (run.state, counts(run)) == ("succeeded", {"created": 1})
+    assert said == ["This record is being sent at this moment. Load the page again when its answer is there."]
+
+
+@pytest.mark.parametrize("few", [0, 2000])
+def test_troubles_of_records_that_left_are_not_told_however_they_are_looked_up(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(close, "FEW", few)
+    people, sync = lab.people(4), lab.sync()
+    User.objects.filter(pk__in=[p.pk for p in people[:2]]).update(first_name="x" * 30)
+    assert counts(lab.run(sync)) == {"created": 2, "rejected": 2}
+    people[0].delete()
+    run = lab.run(sync)
+    assert (run.state, run.reason) == ("problems", "1 rejected.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 
 from syncline.contract import ConfigError
@@ -48,8 +48,29 @@ def look_again(links: Iterable[Link], who: str) -> int:
     return number
 
 
+_SENDING = """
+SELECT EXISTS (
+    SELECT 1 FROM syncline_link l
+    JOIN syncline_sync s ON s.connection_id = l.connection_id AND s.object_type = l.object_type AND s.dataset = l.dataset
+    JOIN syncline_run r ON r.sync_id = s.id AND r.state IN ('queued', 'running', 'paused')
+    JOIN syncline_runpart p ON p.run_id = r.id AND p.state = 'leased' AND p.lease_until > now()
+    WHERE l.id = %s AND l.state = 'uncertain' AND l.uncertain_at IS NULL)
+"""
+
+
+def _on_the_way(link: Link) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_SENDING, [link.pk])
+        return bool(cursor.fetchone()[0])
+
+
 def _change(link: Link, message: str, **values: object) -> None:
-    """By compare-and-set: a run that is at this record at the moment has the last word."""
+    """By compare-and-set: a run that is at this record at the moment has the last word.
+
+    While its write is on the way the answer is waited for: it may name a remote record that would be forgotten otherwise.
+    """
+    if _on_the_way(link):
+        raise ConfigError("This record is being sent at this moment. Load the page again when its answer is there.")
     changed = Link.objects.filter(pk=link.pk, revision=link.revision).update(
         revision=F("revision") + 1, source_hash=None, code="", reason="", uncertain_op="", uncertain_at=None, **values
     )

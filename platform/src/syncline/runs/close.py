@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from syncline import background
@@ -103,8 +103,7 @@ def _troubled(run: Run) -> set[str]:
         return set()
     sync = run.sync
     links = Link.objects.filter(connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset)
-    found = links.filter(state__in=TROUBLE).order_by().values("state").annotate(number=Count("*"))  # a parallel scan
-    return {row["state"] for row in found}
+    return set(links.filter(state__in=TROUBLE).order_by().values_list("state", flat=True).distinct())
 
 
 TROUBLE = (
@@ -115,14 +114,25 @@ TROUBLE = (
     Link.State.UNCERTAIN,
     Link.State.PENDING,
 )
+FEW = 2000
+"""Records in trouble that are looked up one by one; for more, going through the whole dataset is quicker."""
+
 _IS_OPEN = "state IN ('uncertain', 'pending')"
 
 
 def _rows(run: Run) -> Any:
-    """Keys of the records that are part of the sync; None when dataset or segment are gone (the run failed for that reason)."""
+    """Keys of the records in trouble that are part of the sync; None when dataset or segment are gone (so the run failed).
+
+    When there are more than a few of them, keys of all records of the sync.
+    """
+    sync = run.sync
+    links = Link.objects.filter(connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset)
+    keys = list(links.filter(state__in=TROUBLE).order_by().values_list("local_key", flat=True)[: FEW + 1])
     try:
-        source = dataset(run.sync.dataset)
-        return source.rows((), run.version.content["segment"], run.sync.connection.owner).values_list(source.key_field)
+        source = dataset(sync.dataset)
+        rows = source.rows((), run.version.content["segment"], sync.connection.owner)
+        chosen = rows.filter(**{f"{source.key_field}__in": keys}) if len(keys) <= FEW else rows
+        return chosen.values_list(source.key_field)
     except SynclineError:
         return None
 

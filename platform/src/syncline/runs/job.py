@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from django.conf import settings
-from django.db import connection
+from django.db import transaction
+from django.db.models import F
 
 from syncline.catalog import service as catalog
 from syncline.connections.budget import Lane
@@ -19,7 +20,7 @@ from syncline.registry import connector, dataset
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.publish import compiled
 
-from . import claims
+from . import claims, undone
 from .claims import Claim, Lease
 from .close import PUT_OFF
 from .models import Run, RunPart
@@ -74,10 +75,15 @@ class Job:
         self._calls = 0
 
     def count_calls(self) -> None:
+        """Also when another worker closed the run just before: it has summed up without these."""
         calls, self._calls = self.session.http.calls - self._calls, self.session.http.calls
-        if calls:
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE syncline_runpart SET calls = calls + %s WHERE id = %s", [calls, self.part.pk])
+        if not calls:
+            return
+        with transaction.atomic():
+            ended = bool(Run.objects.select_for_update(no_key=True).get(pk=self.run.pk).finished_at)
+            RunPart.objects.filter(pk=self.part.pk).update(calls=F("calls") + calls)
+            if ended:
+                Run.objects.filter(pk=self.run.pk).update(calls=F("calls") + calls)
 
     def identifying(self) -> Identifying:
         return Identifying(self.connector, self.session, self.object_type, self.mapping, self.mapping.content.match, self.source)
@@ -143,6 +149,7 @@ class Job:
             claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
         else:
             ErrorGroup.objects.bulk_create([_given_up(self.part, sorted(waiting))], ignore_conflicts=True)
+            undone.put_back(self.run.pk, sorted(waiting))
 
 
 def _given_up(part: RunPart, keys: Sequence[str]) -> ErrorGroup:

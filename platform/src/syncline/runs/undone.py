@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from django.db import connection
@@ -24,3 +25,18 @@ def give_back(run_id: int) -> None:
     """Keys of parts that were not carried out wait in the outbox again; in the transaction that closes the run."""
     with connection.cursor() as cursor:
         cursor.execute(_GIVE_BACK, [run_id, list(GIVEN_BACK)])
+
+
+_PUT_BACK = """
+INSERT INTO syncline_outboxkey (sync_id, local_key)
+SELECT r.sync_id, k.key FROM syncline_run r
+JOIN syncline_sync s ON s.id = r.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL
+CROSS JOIN unnest(%s::text[]) AS k (key)
+WHERE r.id = %s AND r.kind = 'changes'
+"""
+
+
+def put_back(run_id: int, keys: Sequence[str]) -> None:
+    """Keys whose turn never came in a run of changes wait for the next one; a full pass sees them anyway."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PUT_BACK, [list(keys), run_id])
