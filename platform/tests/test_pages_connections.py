@@ -152,7 +152,7 @@ def test_check_refresh_and_disconnect_are_buttons_and_kept_in_the_history(ann: C
     ann.post(ADD, form(vendor))
     made = Connection.objects.get()
     LogEntry.objects.all().delete()
-    for name, said in (("check", "The connection works"), ("refresh", "1 objects new"), ("disconnect", "Disconnected")):
+    for name, said in (("check", "The connection works"), ("refresh", "1 object new"), ("disconnect", "Disconnected")):
         shown = ann.post(reverse("admin:syncline_connection_do", args=[made.pk, name]), follow=True).content.decode()
         assert said in shown
         entry = LogEntry.objects.order_by("pk").last()

@@ -97,7 +97,7 @@ def refresh(page: Any, request: HttpRequest, connection: Connection) -> str:
     if not diff:
         return "The catalog is as it was."
     counts = [(len(diff.added), "new"), (len(diff.changed), "changed"), (len(diff.removed), "gone")]
-    return "The catalog was refreshed: " + ", ".join(f"{n} objects {what}" for n, what in counts if n) + "."
+    return "The catalog was refreshed: " + ", ".join(f"{n} object{'s' if n > 1 else ''} {what}" for n, what in counts if n) + "."
 
 
 def disconnect(page: Any, request: HttpRequest, connection: Connection) -> str:

@@ -146,7 +146,7 @@ class RunPage(ActionsAdmin):
     def status(self, obj: Run) -> SafeString:
         return badge(obj.state, obj.get_state_display())
 
-    @admin.display(description="queued (UTC), took", ordering="created_at")
+    @admin.display(description="queued (UTC)", ordering="created_at")
     def when(self, obj: Run) -> SafeString:
         took = duration(obj.started_at, obj.finished_at)
         return format_html('{}<span class="below">{}</span>', f"{obj.created_at:%-d %b %Y %H:%M}", took)
