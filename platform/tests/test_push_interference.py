@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
-from syncline.contract import ConfigError, ObjectType
+from syncline.contract import Code, ConfigError, ObjectType, PushResult, RecordError, Status
 from syncline.ledger.models import Link
 from syncline.ledger.resolve import link_by_hand
 from syncline.outbox.models import OutboxKey
@@ -215,3 +215,23 @@ def test_troubles_of_records_that_left_are_not_told_however_they_are_looked_up(
     people[0].delete()
     run = lab.run(sync)
     assert (run.state, run.reason) == ("problems", "1 rejected.")
+
+
+def test_a_key_that_does_not_fit_is_named_at_once(lab: Lab) -> None:
+    User.objects.create(username="k" * 120, first_name="Name", email="k@example.org")
+    run = lab.run(lab.sync(dataset="test.named"))
+    assert run.state == "failed"
+    assert run.reason.startswith("test.named has a record whose key is 120 characters long, 100 fit: kkkk")
+    assert max(run.parts.values_list("attempt", flat=True)) == 1
+
+
+def test_a_page_for_a_message_is_cut(lab: Lab) -> None:
+    lab.people(1)
+    lab.vendor.faults = [
+        lambda _vendor, _object, changes: [
+            PushResult(c.local_key, Status.REJECTED, error=RecordError(Code.OTHER, "x" * 100_000)) for c in changes
+        ]
+    ]
+    run = lab.run(lab.sync())
+    assert len(lab.groups(run)["other"].message) == 2000
+    assert len(Link.objects.get().reason) == 2000

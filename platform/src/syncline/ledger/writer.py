@@ -39,6 +39,9 @@ REMOVING = frozenset({Op.ARCHIVE, Op.DELETE})
 SETTLED = frozenset({Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.REJECTED})
 
 
+LONGEST = 2000
+"""Characters of a sentence that are kept: it may quote what a system answered."""
+
 NO_PROBLEM = Problem("", "")
 _NUL = re.compile(r"(\\\\)|\\u0000")  # a pair of backslashes is a backslash, and what follows it is text
 
@@ -270,7 +273,7 @@ def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
         "source_hash": one.source_hash,
         "refused": one.refused_digest,
         "code": problem.code,
-        "reason": problem.reason,
+        "reason": problem.reason[:LONGEST],
         "op": one.op or "",
         "status": one.status or "",
         "sent": one.sent,
@@ -296,7 +299,7 @@ def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> N
             [o.state.value for o, _ in first.values()],
             [p.code for _, p in first.values()],
             [storable(p.property)[:200] for _, p in first.values()],
-            [storable(p.reason) for _, p in first.values()],
+            [storable(p.reason[:LONGEST]) for _, p in first.values()],
             [len(members) for members in groups.values()],
             [dumps([m.local_key for m in members[:10]]) for members in groups.values()],
         ],

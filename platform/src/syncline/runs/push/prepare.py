@@ -18,7 +18,7 @@ from syncline.syncs.engine.compile import CompiledMapping
 
 from . import index
 from .identities import WIDEST
-from .reader import BUSY, CHUNK, LINK_OF, Source
+from .reader import BUSY, CHUNK, LINK_OF, Source, key_of
 
 _NEW = """
 SELECT s.*, {busy} AS busy_ FROM ({query}) AS s ({columns})
@@ -115,7 +115,7 @@ def _values(work: Identifying, rows: Iterable[Sequence[Any]]) -> Iterator[Staged
     for row in rows:
         values = dict(zip(columns, row, strict=False))
         for step, value in work.mapping.match_values(values):
-            yield step, value[:WIDEST], str(row[0]), row[-1]
+            yield step, value[:WIDEST], key_of(work.source, row[0]), row[-1]
 
 
 def _copy_candidates(run_id: int, rows: Iterable[Staged]) -> None:

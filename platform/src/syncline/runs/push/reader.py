@@ -15,11 +15,12 @@ import orjson
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection
 
-from syncline.contract import Dataset
+from syncline.contract import ConfigError, Dataset
 from syncline.ledger.records import Scope
 
 CHUNK = 2000
 RECHECK = "1 day"
+KEY_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,17 @@ def chunks(source: Source, *, after: str = "", until: str = "", size: int = CHUN
         after, now = chunk.last, size
 
 
+def key_of(source: Source, value: object) -> str:
+    """The local key of a row; ConfigError when the ledger has no room for it."""
+    key = str(value)
+    if len(key) > KEY_WIDTH:
+        raise ConfigError(
+            f"{source.dataset.info.key} has a record whose key is {len(key)} characters long, {KEY_WIDTH} fit: {key[:40]}…"
+            " Use a shorter column as key_field of the dataset."
+        )
+    return key
+
+
 def key_at(source: Source, number: int, *, after: str = "", until: str = "") -> str:
     """The key of the n-th row of a range, "" when there are no more rows behind it."""
     field = source.dataset.key_field
@@ -196,7 +208,7 @@ def _read(source: Source, queryset: Any) -> Chunk:
 
 def _row(source: Source, values: Sequence[Any], rest: Sequence[Any]) -> Row:
     hash_, link_id, *link = rest
-    return Row(str(values[0]), dict(zip(source.columns, values, strict=True)), hash_, _link(link) if link_id else None)
+    return Row(key_of(source, values[0]), dict(zip(source.columns, values, strict=True)), hash_, _link(link) if link_id else None)
 
 
 def _link(values: Sequence[Any]) -> LinkState:
