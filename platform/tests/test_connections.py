@@ -80,7 +80,8 @@ def test_wrong_settings_are_named_and_mark_the_connection(connection: Connection
 
 
 def test_only_the_connectors_hosts_may_be_called_and_loopback_only_when_allowed(connection: Connection) -> None:
-    with override_settings(SYNCLINE_ALLOW_LOOPBACK=False), pytest.raises(ConfigError, match=r"may not call .*127\.0\.0\.1.*set SYNCLINE_ALLOW_LOOPBACK=1"):
+    refused = pytest.raises(ConfigError, match=r"may not call .*127\.0\.0\.1.*set SYNCLINE_ALLOW_LOOPBACK=1")
+    with override_settings(SYNCLINE_ALLOW_LOOPBACK=False), refused:
         open_session(connection).http.request("GET", connection.settings["url"] + "/me")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import F
 from django.utils import timezone
-from syncline.contract import Code, ConfigError, ObjectType, PushResult, RecordError, Status
+from syncline.contract import Change, Code, ConfigError, ObjectType, PushResult, RecordError, Status
 from syncline.ledger.models import Link
 from syncline.ledger.resolve import link_by_hand
 from syncline.outbox.models import OutboxKey
@@ -198,7 +201,7 @@ def test_nobody_decides_about_a_record_while_it_is_being_sent(lab: Lab) -> None:
             link_by_hand(Link.objects.get(), "77", "Ann")
         said.append(str(caught.value))
 
-    lab.vendor.faults = [meddling]  # type: ignore[list-item]
+    lab.vendor.faults = [meddling]
     run = lab.run(sync)
     assert (run.state, counts(run)) == ("succeeded", {"created": 1})
     assert said == ["This record is being sent at this moment. Load the page again when its answer is there."]
@@ -235,3 +238,61 @@ def test_a_page_for_a_message_is_cut(lab: Lab) -> None:
     run = lab.run(lab.sync())
     assert len(lab.groups(run)["other"].message) == 2000
     assert len(Link.objects.get().reason) == 2000
+
+
+def test_a_record_on_its_way_is_not_sent_by_another_worker_before_its_answer(lab: Lab) -> None:
+    """A person changes and pushes it while the backfill's call with the old values hangs: the new values are the last ones."""
+    (someone, *_), sync = lab.people(3), lab.sync()
+    run = start_run(sync)
+    execute.execute(_claimed(run))
+    push, asked, order = lab.vendor.push, threading.Event(), []
+
+    def hanging(object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        order.append([c.properties.get("city") for c in changes if c.local_key == str(someone.pk)])
+        if not asked.is_set():
+            asked.set()
+            time.sleep(1.0)
+        return push(object_type, changes)
+
+    def ask() -> None:
+        asked.wait(10)
+        User.objects.filter(pk=someone.pk).update(last_name="New")
+        push_keys(sync, [str(someone.pk)])
+        connection.close()
+
+    lab.vendor.push = hanging  # type: ignore[method-assign]
+    asker = threading.Thread(target=ask)
+    asker.start()
+    run = to_the_end(run)
+    asker.join()
+    assert run.state == "succeeded"
+    assert [cities for cities in order if cities] == [["City 0"], ["New"]]
+    assert lab.vendor.by_name()["Name 0"].properties["city"] == "New"
+
+
+def _claimed(run: Run) -> claims.Claim:
+    claim = claims.claim("me", run.pk)
+    assert claim
+    return claim
+
+
+def test_who_finds_that_another_wrote_during_its_call_has_the_record_sent_again(lab: Lab) -> None:
+    lab.people(1)
+    sync = lab.sync()
+    everybody = User.objects.filter(is_staff=False)
+    everybody.update(last_name="Second")
+    lab.run(sync)
+    as_of_second = Link.objects.values("source_hash", "delivered").get()
+    everybody.update(last_name="Third")
+    lab.run(sync)
+    everybody.update(last_name="Second")
+    lab.vendor.pushes.clear()
+
+    def overtaken(_vendor: Vendor, _object: object, _changes: object) -> None:
+        """Another worker delivered the same values and says so."""
+        Link.objects.update(revision=F("revision") + 1, state=Link.State.DELIVERED, uncertain_op="", **as_of_second)
+
+    lab.vendor.faults = [overtaken]  # type: ignore[list-item]
+    run = lab.run(sync)
+    assert run.state == "succeeded"
+    assert [c.op for c in lab.vendor.pushes] == ["update", "update"]

@@ -195,15 +195,17 @@ class Lease:
 
 _REQUEUE = """
 INSERT INTO syncline_runpart (run_id, kind, state, keys, priority, round, not_before)
-SELECT %s, 'keys', 'queued', %s::jsonb, -1, %s, now() + make_interval(secs => %s)
-WHERE EXISTS (SELECT 1 FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased')
+SELECT run_id, 'keys', 'queued', %s::jsonb, CASE WHEN priority >= %s THEN priority ELSE %s END, %s,
+       now() + make_interval(secs => %s)
+FROM syncline_runpart WHERE id = %s AND fence = %s AND state = 'leased'
 """
 
 
 def requeue_keys(fence: Fence, keys: Sequence[str], *, after: float, round_: int) -> None:
-    """These records are read again later, as a part of the same run."""
+    """These records are read again later, as a part of the same run; in their lane when somebody waits for them."""
     with connection.cursor() as cursor:
-        cursor.execute(_REQUEUE, [fence.run_id, dumps(list(keys)), round_, after, fence.part_id, fence.fence])
+        urgent, later = RunPart.Priority.CHANGE, RunPart.Priority.PUT_OFF
+        cursor.execute(_REQUEUE, [dumps(list(keys)), urgent, later, round_, after, fence.part_id, fence.fence])
 
 
 _SPLIT = """

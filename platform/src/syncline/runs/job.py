@@ -144,7 +144,8 @@ class Job:
 
     def put_off(self, deferred: Sequence[Deferred]) -> None:
         """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""
-        waiting = {d.key: d.after for d in deferred}
+        soon = 2.0**self.part.round  # together longer than a lease, in which every answer has come or its worker is dead
+        waiting = {d.key: min(d.after, soon) if d.answered_soon else d.after for d in deferred}
         if self.part.round < MAX_ROUNDS:
             claims.requeue_keys(self.claim.fence, sorted(waiting), after=max(waiting.values()), round_=self.part.round + 1)
         else:

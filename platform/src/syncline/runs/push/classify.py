@@ -29,6 +29,9 @@ def classify(policy: Policy, row: Row, mapped: Mapped, references: References, m
 
 
 def _verdict(policy: Policy, row: Row, mapped: Mapped, references: References, match: Match) -> Verdict:
+    if row.link and row.link.state == State.UNCERTAIN and row.link.uncertain_seconds < 0:
+        # two calls on their way at once could arrive in either order
+        return Deferred(row.key, -row.link.uncertain_seconds, answered_soon=True)
     if mapped.problems:
         return _invalid(row, mapped)
     if not mapped.included:

@@ -16,17 +16,20 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import connection
 
 from syncline.contract import ConfigError, Dataset
+from syncline.ledger.models import Link
 from syncline.ledger.records import Scope
 
 CHUNK = 2000
 RECHECK = "1 day"
 KEY_WIDTH = 100
+ON_ITS_WAY = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """A link as it was read together with its row.
 
+    `uncertain_seconds`: since its write ended without an answer; negative while it may still be on its way, by another worker.
     `stale`: last looked at more than a day ago. `seen`: this run has already counted it.
     """
 
@@ -224,7 +227,7 @@ def _link(values: Sequence[Any]) -> LinkState:
         source_hash,
         refused,
         doubt,
-        seconds or 0.0,
+        ON_ITS_WAY if seconds is None and state == Link.State.UNCERTAIN else seconds or 0.0,
         stale,
         not old,
         code,

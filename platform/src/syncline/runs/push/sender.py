@@ -41,6 +41,7 @@ from .work import Deferred, Policy, Sent, Work, associations
 
 RESENDABLE = frozenset({Op.UPDATE, Op.UPSERT, Op.ASSOCIATE, Op.ARCHIVE, Op.DELETE})
 PAUSES = (1.0, 3.0)
+WRITTEN = frozenset({Status.CREATED, Status.UPDATED, Status.UNKNOWN})
 UNDONE = (Retryable, AuthError, ConfigError, UnsupportedFeature)
 
 
@@ -296,6 +297,9 @@ class Sender:
             sent.drop(settled)
         crash.point("record.after")
         changed = {o.local_key for o in outcomes} - stored
+        if written := [o for o in outcomes if o.local_key in changed and o.status in WRITTEN and o.op is not Op.ASSOCIATE]:
+            # somebody else wrote meanwhile, and nobody knows whose values arrived last
+            writer.doubt(self.scope, [Mark(o.local_key, o.revision - 1, o.op or Op.UPDATE, o.remote_id) for o in written])
         sent.drop(changed)
         sent.deferred += [Deferred(key, 0.0) for key in sorted(changed)]
 

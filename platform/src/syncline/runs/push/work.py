@@ -74,10 +74,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """A record to look at again in `after` seconds."""
+    """A record to look at again in `after` seconds; sooner when it waits for another worker's answer, which comes any moment."""
 
     key: str
     after: float
+    answered_soon: bool = False
 
 
 Verdict = Outcome | Work | Deferred
