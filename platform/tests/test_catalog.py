@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from syncline.catalog import codec, service
 from syncline.catalog.diff import Diff, ObjectChange, compare, compare_object
 from syncline.connections.service import check, save_credentials
-from syncline.contract import AssociationType, AuthError, Choice, ConfigError, Kind, ObjectType, Op, Property
-from syncline.models import Connection, ObjectSnapshot
+from syncline.contract import AssociationType, AuthError, Choice, ConfigError, HostRefused, Kind, ObjectType, Op, Property
+from syncline.models import Connection, ConnectionState, ObjectSnapshot
 
 text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 plain = st.recursive(
@@ -167,6 +167,23 @@ def test_a_refused_discovery_marks_the_connection_and_keeps_the_catalog(vendor: 
     connection.refresh_from_db()
     assert connection.state == "reconnect"
     assert names(connection) == {"things": ["name", "size"]}
+
+
+def test_what_this_process_may_not_call_says_nothing_about_the_account(
+    vendor: Any, connection: Connection, settings: Any
+) -> None:
+    service.refresh(connection)
+    settings.SYNCLINE_ALLOW_LOOPBACK = False
+    with pytest.raises(HostRefused, match="may not call"):
+        service.refresh(Connection.objects.get(pk=connection.pk))
+    assert Connection.objects.get(pk=connection.pk).state != ConnectionState.SETTINGS
+
+
+def test_settings_that_were_wrong_are_right_again_when_the_account_answers(vendor: Any, connection: Connection) -> None:
+    Connection.objects.filter(pk=connection.pk).update(state=ConnectionState.SETTINGS, state_reason="Wrong.")
+    service.refresh(Connection.objects.get(pk=connection.pk))
+    now = Connection.objects.get(pk=connection.pk)
+    assert (now.state, now.state_reason) == (ConnectionState.OK, "")
 
 
 def test_reading_the_catalog_takes_one_query(vendor: Any, connection: Connection, django_assert_num_queries: Any) -> None:

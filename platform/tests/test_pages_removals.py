@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from syncline.contract import Dependency
-from syncline.models import PlanRow, Run, RunPart, Sync
+from syncline.models import Entry, Link, PlanRow, Run, RunPart, Sync
 from syncline.outbox import watch
 from syncline.outbox.models import OutboxKey
 
@@ -58,6 +58,21 @@ def test_the_page_lists_what_waits_page_by_page(client: Client, run: Run) -> Non
     assert "r24" in first
     assert "r25" not in first
     assert "r29" in shown(client, run, withheld="2")
+
+
+def test_a_record_that_is_no_longer_here_is_called_what_was_sent_of_it(client: Client, run: Run, ann: Estate) -> None:
+    row = run.plan_rows.order_by("id").first()
+    assert row is not None
+    sync = run.sync
+    link = Link.objects.create(
+        connection=sync.connection, object_type=sync.object_type, dataset=sync.dataset, local_key=row.local_key
+    )
+    for name in ("Old name", "Gone Ltd"):
+        Entry.objects.create(link_id=link.pk, run_id=1, op="update", status="updated", sent={"name": name, "size": 3})
+    Entry.objects.create(link_id=link.pk, run_id=1, op="archive", status="updated")
+    page = shown(client, run)
+    assert "Gone Ltd" in page
+    assert "Old name" not in page
 
 
 def test_nothing_is_removed_before_the_question_is_answered(client: Client, run: Run) -> None:

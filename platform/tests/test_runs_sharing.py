@@ -202,6 +202,13 @@ def test_a_plan_cannot_take_them(lab: Lab) -> None:
         push_keys(sync, [str(people[0].pk)])
 
 
+def test_a_bulk_import_on_its_way_is_not_overtaken(lab: Lab) -> None:
+    people, sync = lab.people(2), lab.sync()
+    RunPart.objects.create(run=start_run(sync), kind=Kind.BULK)
+    with pytest.raises(AlreadyRunning, match="bulk import"):
+        push_keys(sync, [str(people[0].pk)])
+
+
 def test_they_are_carried_out_beside_the_part_a_worker_is_at(lab: Lab) -> None:
     """The backfill's first call is answered only after the urgent record has arrived, in the same worker."""
     people, sync = lab.people(30), lab.sync()

@@ -15,9 +15,10 @@ from django.db.models import Min
 from django.db.models.functions import Now
 
 from syncline.connections import effective
-from syncline.connections.models import Connection
+from syncline.connections.models import Connection, ConnectionState
 from syncline.connections.service import note_failure
 from syncline.connections.sessions import open_session
+from syncline.connections.tokens import mark
 from syncline.contract import ConfigError, ObjectType, Property, Session, SynclineError
 
 from . import changes, codec
@@ -141,6 +142,8 @@ def _discover(connection: Connection, session: Session | None = None) -> dict[st
     session = session or open_session(connection)
     with _noting(connection):
         found = connector.call.discover(session=session)
+    if connection.state == ConnectionState.SETTINGS:
+        mark(connection.pk, ConnectionState.OK, "")
     return {one.key: one for one in found}
 
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from syncline.contract import Account, Auth, AuthError, Budget, ConfigError, Permanent, SynclineError
+from syncline.contract import Account, Auth, AuthError, Budget, ConfigError, HostRefused, Permanent, SynclineError
 from syncline.registry import connectors
 
 from . import effective, schema
@@ -66,7 +66,7 @@ def note_failure(connection: Connection, error: SynclineError) -> None:
     reason = redact(str(error), secret_values(connection.credentials))
     if isinstance(error, AuthError):
         mark(connection.pk, ConnectionState.RECONNECT, reason)
-    elif isinstance(error, ConfigError) and not isinstance(error, KeyRingError):
+    elif isinstance(error, ConfigError) and not isinstance(error, KeyRingError | HostRefused):
         note_config(connection, type(error)(reason))
     elif isinstance(error, Permanent):
         mark(connection.pk, ConnectionState.SETTINGS, reason)

@@ -16,7 +16,7 @@ from .errors import (
     UnsupportedFeature,
 )
 from .hookspecs import CONTRACT_VERSION, AppSpec, ConnectorSpec, hookimpl
-from .http import Auth, Budget, FreeBudget, HeaderAuth, Http, Pause, Response, Session, Upload
+from .http import Auth, Budget, FreeBudget, HeaderAuth, HostRefused, Http, Pause, Response, Session, Upload
 from .values import (
     Account,
     Association,
@@ -78,6 +78,7 @@ __all__ = [
     "FreeBudget",
     "HeaderAuth",
     "Hop",
+    "HostRefused",
     "Http",
     "Json",
     "Kind",

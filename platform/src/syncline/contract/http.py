@@ -31,6 +31,10 @@ READ_TIMEOUT = 15.0
 MAX_BODY = 64 * 1024 * 1024
 
 
+class HostRefused(ConfigError):
+    """This process may not call that host. The account has nothing to do with it: see the connector's hosts."""
+
+
 class Budget(Protocol):
     """The call allowances of the account, shared by every process.
 
@@ -207,7 +211,7 @@ class Http:
         if not any(fnmatch(host, pattern) for pattern in self._hosts):
             allowed = ", ".join(self._hosts) or "no host"
             sandbox = " For a sandbox on this machine, set SYNCLINE_ALLOW_LOOPBACK=1." if host in _LOOPBACK else ""
-            raise ConfigError(f"The connector may not call {host or url!r}. Allowed: {allowed}.{sandbox}")
+            raise HostRefused(f"The connector may not call {host or url!r}. Allowed: {allowed}.{sandbox}")
 
     def _attempt(self, call: _Call, auth: Mapping[str, str]) -> Response | Exception:
         self._budget.acquire(call.limit)

@@ -67,6 +67,15 @@ def carried(scope: Scope, tag: str, run_id: int, keys: Sequence[str]) -> dict[st
     return {key: Carried(key, revision, orjson.loads(settled), hash_, seen) for key, revision, settled, hash_, seen in rows}
 
 
+def date(scope: Scope, tag: str) -> None:
+    """Whoever marked them for this job is dead: they are on their way no longer than since now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE syncline_link SET uncertain_at = now() WHERE {_MINE} AND uncertain_at IS NULL",  # noqa: S608
+            [scope.connection_id, scope.object_type, scope.dataset, tag],
+        )
+
+
 def unmark(scope: Scope, fence: Fence, tag: str, keys: Sequence[str] | None = None) -> int:
     """These were certainly not written (None: none of the job's): they are to be delivered, and matched, as if never sent."""
     with transaction.atomic(), connection.cursor() as cursor:

@@ -41,6 +41,16 @@ def titles(dataset_key: str, keys: Collection[str]) -> Mapping[str, str]:
         return {}
 
 
+def last_sent(link_ids: Collection[int]) -> dict[int, str]:
+    """A few values of what was sent last, by link: what a record that has gone from here was called."""
+    found = Entry.objects.filter(link_id__in=link_ids).exclude(sent={}).order_by("link_id", "-at", "-id").distinct("link_id")
+    return {link: _shown(sent) for link, sent in found.values_list("link_id", "sent")}
+
+
+def _shown(sent: Mapping[str, Any]) -> str:
+    return " · ".join([value[:60] for value in sent.values() if isinstance(value, str) and value][:3])
+
+
 def may_read(user: User, dataset_key: str) -> bool:
     """Whether this person may see the dataset's records; false when its app is gone."""
     found = datasets().get(dataset_key)

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from syncline.contract import ConfigError
 from syncline.ledger.models import ErrorGroup
-from syncline.ledger.reading import links_of, may_read, titles
+from syncline.ledger.reading import last_sent, links_of, may_read, titles
 from syncline.runs import removals
 from syncline.runs.mirror import WITHHELD
 from syncline.runs.models import PlanRow, Run
@@ -90,10 +90,13 @@ def _rows(run: Run) -> Any:
 def _titled(request: HttpRequest, run: Run, rows: list[Any]) -> list[Any]:
     """Each with its record's name, where the person may see it, its link and its state: three queries for a page."""
     keys = [row.local_key for row in rows]
-    names = titles(run.sync.dataset, keys) if may_read(person(request), run.sync.dataset) else {}
+    readable = may_read(person(request), run.sync.dataset)
+    names = titles(run.sync.dataset, keys) if readable else {}
     links = links_of(run.sync, keys)
+    sent = last_sent([link for key, link in links.items() if key not in names]) if readable else {}
     for row in rows:
-        row.title, row.link_id = names.get(row.local_key, ""), links.get(row.local_key)
+        row.link_id = links.get(row.local_key)
+        row.title = names.get(row.local_key) or sent.get(row.link_id, "")
         row.badge = badge(*_SHOWN[row.state])
     return rows
 

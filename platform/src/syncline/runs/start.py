@@ -60,6 +60,8 @@ def push_keys(
         run = Run.objects.select_for_update().filter(sync=sync, state__in=Run.ACTIVE).first()
         if run is not None and run.kind not in JOINABLE:
             raise AlreadyRunning(f"A run of kind “{run.get_kind_display()}” is active; try again when it has ended.")
+        if run is not None and run.parts.filter(kind=RunPart.Kind.BULK, state__in=RunPart.OPEN).exists():
+            raise AlreadyRunning(f"A bulk import of {sync.name} could arrive after this. Try again when it has ended.")
         if run is not None:
             add_keys(run, keys, priority)
             background.ring(QUEUE)

@@ -101,6 +101,7 @@ def _tag(job: Job) -> str:
 def _hand_in(job: Job) -> bool:
     """True when the vendor has the job; else the part has ended or was given back."""
     tag, policy = _tag(job), job.policy()
+    ledger.date(job.scope, tag)
     with Spool() as spool:
         full = _fill(job, spool, policy, tag)
         sent_before = next(ledger.waiting(job.scope, tag), None) is not None
