@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from syncline.contract import Change, Code, ConfigError, ObjectType, PushResult, RecordError, Status
+from syncline.ledger import writer
 from syncline.ledger.models import Link
+from syncline.ledger.records import Scope
 from syncline.ledger.resolve import link_by_hand
 from syncline.outbox.models import OutboxKey
 from syncline.runs import claims, close, execute, job
@@ -292,7 +294,33 @@ def test_who_finds_that_another_wrote_during_its_call_has_the_record_sent_again(
         """Another worker delivered the same values and says so."""
         Link.objects.update(revision=F("revision") + 1, state=Link.State.DELIVERED, uncertain_op="", **as_of_second)
 
-    lab.vendor.faults = [overtaken]  # type: ignore[list-item]
+    lab.vendor.faults = [overtaken]
     run = lab.run(sync)
     assert run.state == "succeeded"
     assert [c.op for c in lab.vendor.pushes] == ["update", "update"]
+
+
+def test_dating_doubts_waits_for_nobody(lab: Lab) -> None:
+    people, sync = lab.people(2), lab.sync()
+    lab.run(sync)
+    Link.objects.update(state=Link.State.UNCERTAIN, uncertain_op="update", uncertain_at=None)
+    held, dated = threading.Event(), threading.Event()
+
+    def holding() -> None:
+        with transaction.atomic():
+            Link.objects.select_for_update().get(local_key=str(people[0].pk))
+            held.set()
+            dated.wait(10)
+        connection.close()
+
+    other = threading.Thread(target=holding)
+    other.start()
+    held.wait(10)
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '2s'")
+    writer.date_doubts(Scope(lab.connection.pk, "people", "test.person"), 0.0)
+    dated.set()
+    other.join()
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")
+    assert list(Link.objects.filter(uncertain_at=None).values_list("local_key", flat=True)) == [str(people[0].pk)]

@@ -29,6 +29,12 @@ WHERE {_MINE} AND (%s OR local_key = ANY(%s))
 """  # noqa: S608
 
 
+_DATE = f"""
+UPDATE syncline_link SET uncertain_at = now() WHERE id IN (
+    SELECT id FROM syncline_link WHERE {_MINE} AND uncertain_at IS NULL FOR UPDATE SKIP LOCKED)
+"""  # noqa: S608
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """A record on its way in a job: what will have been delivered, and of which row. `seen`: this run has counted it."""
@@ -71,7 +77,8 @@ def date(scope: Scope, tag: str) -> None:
     """Whoever marked them for this job is dead: they are on their way no longer than since now."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE syncline_link SET uncertain_at = now() WHERE {_MINE} AND uncertain_at IS NULL",  # noqa: S608
+            "UPDATE syncline_link SET uncertain_at = now() WHERE id IN (SELECT id FROM syncline_link"
+            f" WHERE {_MINE} AND uncertain_at IS NULL FOR UPDATE SKIP LOCKED)",
             [scope.connection_id, scope.object_type, scope.dataset, tag],
         )
 

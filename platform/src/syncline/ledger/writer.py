@@ -189,16 +189,20 @@ def release(scope: Scope, fence: Fence, keys: Sequence[str]) -> None:
         )
 
 
+_DATE = """
+UPDATE syncline_link SET uncertain_at = now() + make_interval(secs => %s) WHERE id IN (
+    SELECT id FROM syncline_link
+    WHERE connection_id = %s AND object_type = %s AND dataset = %s AND state = 'uncertain' AND uncertain_at IS NULL
+    FOR UPDATE SKIP LOCKED)
+"""
+
+
 def date_doubts(scope: Scope, after: float) -> None:
     """Doubts that nobody dated are those of a worker that died, or of one that is at it in this moment: in so many seconds
-    what was sent has surely left."""
+    what was sent has surely left. What somebody is writing just now is left to him: waiting for it could be mutual.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE syncline_link SET uncertain_at = now() + make_interval(secs => %s)"
-            " WHERE connection_id = %s AND object_type = %s AND dataset = %s"
-            " AND state = 'uncertain' AND uncertain_at IS NULL",
-            [after, scope.connection_id, scope.object_type, scope.dataset],
-        )
+        cursor.execute(_DATE, [after, scope.connection_id, scope.object_type, scope.dataset])
 
 
 def record(scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset[str]:
