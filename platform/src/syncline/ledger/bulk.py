@@ -76,11 +76,7 @@ def carried(scope: Scope, tag: str, run_id: int, keys: Sequence[str]) -> dict[st
 def date(scope: Scope, tag: str) -> None:
     """Whoever marked them for this job is dead: they are on their way no longer than since now."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE syncline_link SET uncertain_at = now() WHERE id IN (SELECT id FROM syncline_link"
-            f" WHERE {_MINE} AND uncertain_at IS NULL FOR UPDATE SKIP LOCKED)",
-            [scope.connection_id, scope.object_type, scope.dataset, tag],
-        )
+        cursor.execute(_DATE, [scope.connection_id, scope.object_type, scope.dataset, tag])
 
 
 def unmark(scope: Scope, fence: Fence, tag: str, keys: Sequence[str] | None = None) -> int:
