@@ -18,7 +18,7 @@ from typing import Any, Final
 import psycopg
 
 from syncline.contract import ConnectorFault, Limit, RateLimited, Retryable
-from syncline.contract.values import COUNTED_FROM
+from syncline.contract.connector import COUNTED_FROM
 
 from . import budget_sql as sql
 from .own_connections import OwnConnections

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.db.models import DateTimeField, ExpressionWrapper, Func, QuerySet
 
 from syncline.contract import Limit
-from syncline.contract.values import COUNTED_FROM
+from syncline.contract.connector import COUNTED_FROM
 
 from . import budget_scope, effective
 from .budget import Lane

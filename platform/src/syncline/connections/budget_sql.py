@@ -9,7 +9,7 @@ window ends.
 
 from __future__ import annotations
 
-from syncline.contract.values import COUNTED_FROM
+from syncline.contract.connector import COUNTED_FROM
 
 PACE, BURST = 0.97, 0.02
 TRAVEL = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .connector import Account, AuthMethod, Capability, ConnectorInfo, Limit, Sandbox
 from .dataset import Dataset, DatasetInfo, Dependency, Field, Hop, Segment
 from .errors import (
     AuthError,
@@ -17,24 +18,18 @@ from .errors import (
 )
 from .hookspecs import CONTRACT_VERSION, AppSpec, ConnectorSpec, hookimpl
 from .http import Auth, Budget, FreeBudget, HeaderAuth, HostRefused, Http, Pause, Response, Session, Upload
+from .mapping import MatchRule, MatchStep, SuggestedMapping, SuggestedRule
 from .values import (
-    Account,
     Association,
     AssociationType,
-    AuthMethod,
     BulkJob,
     BulkResult,
-    Capability,
     Change,
     Choice,
     Code,
     Collected,
-    ConnectorInfo,
     Json,
     Kind,
-    Limit,
-    MatchRule,
-    MatchStep,
     ObjectType,
     Op,
     Page,
@@ -43,10 +38,7 @@ from .values import (
     PushResult,
     RecordError,
     RemoteRecord,
-    Sandbox,
     Status,
-    SuggestedMapping,
-    SuggestedRule,
     Value,
 )
 

@@ -9,25 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pluggy
 
+from .connector import Account, AuthMethod, ConnectorInfo, Sandbox
 from .dataset import Dataset, DatasetInfo
 from .http import Session
-from .values import (
-    Account,
-    AuthMethod,
-    BulkJob,
-    Change,
-    Collected,
-    ConnectorInfo,
-    ObjectType,
-    Page,
-    Property,
-    PullRequest,
-    PushResult,
-    RemoteRecord,
-    Sandbox,
-    SuggestedMapping,
-    Value,
-)
+from .mapping import SuggestedMapping
+from .values import BulkJob, Change, Collected, ObjectType, Page, Property, PullRequest, PushResult, RemoteRecord, Value
 
 PROJECT = "syncline"
 CONTRACT_VERSION = "1.0"

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from syncline.contract.dataset import DatasetInfo, Field
+from syncline.contract.mapping import MatchStep
 from syncline.contract.normalise import NORMALISERS
-from syncline.contract.values import Kind, MatchStep, ObjectType, Op, Property
+from syncline.contract.values import Kind, ObjectType, Op, Property
 
 from .content import MappingContent, Mode, NullPolicy, RuleContent, WriteMode
 from .expressions import Expression, Refused

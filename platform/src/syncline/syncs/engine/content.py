@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
-from syncline.contract.values import MatchRule, MatchStep
+from syncline.contract.mapping import MatchRule, MatchStep
 
 
 class Mode(StrEnum):

@@ -1,0 +1,117 @@
+"""What a connector says of itself: who it is, how one signs in, which limits it keeps to, where it can be tried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Capability(StrEnum):
+    """What a connector says it can do; each one stands for exactly one hook of the same name."""
+
+    CHECK = "check"
+    DISCOVER = "discover"
+    SUGGEST_MAPPING = "suggest_mapping"
+    CREATE_PROPERTIES = "create_properties"
+    PUSH = "push"
+    SUBMIT = "submit"
+    COLLECT = "collect"
+    FETCH = "fetch"
+    MATCH = "match"
+    PULL = "pull"
+    SANDBOX = "sandbox"
+
+
+#: From this many seconds on a window is counted, below it is paced: see Limit.
+COUNTED_FROM = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A call allowance as the vendor states it: at most `size` calls in any `window` seconds.
+
+    The host keeps to it across all its processes: it spreads calls evenly over a short window, and counts them in one of an
+    hour or more, which may be used up at any speed.
+
+    `scope`: "account" (all apps of the account share it) or "app_account" (each app has its own). `covers`: for people.
+    `every_call`: counts each call, whatever `limit=` the request names. The first limit without it is what a request counts
+    against that names none.
+    `headers`: what answers say about it, as header → pattern with `{size}`, `{remaining}` or `{used}` for the numbers, such as
+    `{"X-RateLimit-Remaining": "{remaining}"}`. What is learnt wins over `size`. A counted limit with `headers` is enforced
+    only once they told what remains.
+    """
+
+    name: str
+    scope: str
+    covers: str
+    window: float
+    size: int
+    every_call: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMethod:
+    """One way to prove who we are.
+
+    `kind`: "oauth2", "token", "basic", "key_pair" or "none".
+    `schema`: JSON Schema of the credentials a person types (token kinds); secret fields have `"writeOnly": true`.
+    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting.
+    """
+
+    key: str
+    title: str
+    kind: str
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    authorize_url: str = ""
+    token_url: str = ""
+    revoke_url: str = ""
+    scopes: tuple[str, ...] = ()
+    pkce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorInfo:
+    """Who a connector is.
+
+    `key` equals the entry-point name and is a slug; `contract` is a version specifier such as `>=1,<2`;
+    `settings_schema` is a JSON Schema (object) whose defaults work; `hosts` are the host names the connector may call
+    (`*.example.com` allowed).
+    """
+
+    key: str
+    title: str
+    version: str
+    contract: str
+    capabilities: frozenset[Capability]
+    settings_schema: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    docs_url: str = ""
+    registration_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The remote account the credentials belong to."""
+
+    id: str
+    name: str
+    url: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A local server that behaves like the vendor.
+
+    `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
+    line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
+    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    """
+
+    command: tuple[str, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    simulate: Callable[..., None] | None = None
