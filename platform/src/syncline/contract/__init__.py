@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .connector import Account, AuthMethod, Capability, ConnectorInfo, Limit, Sandbox
-from .dataset import Dataset, DatasetInfo, Dependency, Field, Hop, Segment
+from .dataset import Dataset, DatasetInfo, Dependency, Field, Hop, LocalChange, Segment, Written
 from .errors import (
     AuthError,
     ConfigError,
@@ -33,6 +33,7 @@ from .values import (
     ObjectType,
     Op,
     Page,
+    PastValue,
     Property,
     PullRequest,
     PushResult,
@@ -41,10 +42,12 @@ from .values import (
     Status,
     Value,
 )
+from .webhooks import Answer, Event, EventKind, Receipt, Verification, WebhookRequest
 
 __all__ = [
     "CONTRACT_VERSION",
     "Account",
+    "Answer",
     "AppSpec",
     "Association",
     "AssociationType",
@@ -66,6 +69,8 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Dependency",
+    "Event",
+    "EventKind",
     "Field",
     "FreeBudget",
     "HeaderAuth",
@@ -75,18 +80,21 @@ __all__ = [
     "Json",
     "Kind",
     "Limit",
+    "LocalChange",
     "MatchRule",
     "MatchStep",
     "ObjectType",
     "Op",
     "OutcomeUnknown",
     "Page",
+    "PastValue",
     "Pause",
     "Permanent",
     "Property",
     "PullRequest",
     "PushResult",
     "RateLimited",
+    "Receipt",
     "RecordError",
     "RecordRejected",
     "RemoteRecord",
@@ -102,5 +110,8 @@ __all__ = [
     "UnsupportedFeature",
     "Upload",
     "Value",
+    "Verification",
+    "WebhookRequest",
+    "Written",
     "hookimpl",
 ]

@@ -21,6 +21,9 @@ class Capability(StrEnum):
     FETCH = "fetch"
     MATCH = "match"
     PULL = "pull"
+    VERIFY = "verify"
+    PARSE = "parse"
+    ACKNOWLEDGE = "acknowledge"
     SANDBOX = "sandbox"
 
 

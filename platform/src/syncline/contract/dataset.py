@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .values import Choice, Kind
+from .errors import UnsupportedFeature
+from .values import Choice, Kind, Op, RecordError, Status, Value
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -18,6 +19,8 @@ class Field:
     """One field of a dataset's rows.
 
     `reference`: for Kind.REFERENCE, the key of the dataset whose local key the value is; `many`: the value is a list.
+    `writable`: `Dataset.write` takes it. `required`: a record cannot be created without it. `schema`: JSON Schema that a value
+    written must keep to, as in Property.
     """
 
     name: str
@@ -27,6 +30,9 @@ class Field:
     many: bool = False
     choices: tuple[Choice, ...] = ()
     help: str = ""
+    writable: bool = False
+    required: bool = False
+    schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ class DatasetInfo:
 
     `key`: `<app label>.<name>`, immutable. `permission`: `app.codename` a person needs to publish or run a sync of it.
     `model`: label of the Django model whose admin page shows the record panel.
+    `writes`: what `Dataset.write` can do, of CREATE, UPDATE and DELETE; empty where nothing can be pulled into it.
+    `write_permissions`: `app.codename` each, which the connection's owner needs for pulls into it.
+    `modified`: name of the field that holds when a record was last changed here, "" when there is none.
     """
 
     key: str
@@ -52,9 +61,40 @@ class DatasetInfo:
     segments: tuple[Segment, ...] = ()
     permission: str = ""
     model: str = ""
+    writes: frozenset[Op] = frozenset()
+    write_permissions: tuple[str, ...] = ()
+    modified: str = ""
 
     def field(self, name: str) -> Field | None:
         return next((f for f in self.fields if f.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalChange:
+    """One record to be written here, by a pull.
+
+    `token` names it in the answer. UPDATE and DELETE have a `local_key`, CREATE has none. `values`: field → value, canonical by
+    the field's kind and only those to be written; None clears. A reference is a local key of its dataset, or with `many` a
+    tuple of all of them.
+    """
+
+    token: str
+    op: Op
+    local_key: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the change with this `token`: CREATED, UPDATED (deleted ones too), UNCHANGED, or REJECTED with `error`.
+
+    `local_key`: of the record, if there is one; a writer may find that what is to be created is there.
+    """
+
+    token: str
+    status: Status
+    local_key: str | None = None
+    error: RecordError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +159,19 @@ class Dataset:
     def title(self, keys: Collection[str]) -> dict[str, str]:
         """A short name for each local key, for lists in the admin; one query."""
         raise NotImplementedError
+
+    def find(self, field: str, values: Collection[str]) -> QuerySet[Any] | None:  # noqa: ARG002 - for those that override it
+        """Rows that may hold one of these normalised values in that field: too many do no harm, a missing one does.
+
+        A queryset like that of `rows`, found quickly. None where there is no quick way: then all rows are gone through.
+        """
+        return None
+
+    def write(self, changes: Sequence[LocalChange], owner: AbstractBaseUser) -> Sequence[Written]:  # noqa: ARG002
+        """Writes a batch and gives one answer per change, found by token. Set-based: a batch has up to some thousand changes.
+
+        Runs inside the host's transaction and savepoint: no commit, no call to the outside. Says REJECTED of what it will not
+        store. When it raises, nothing of the batch is stored, and the host tries it again in halves, so that in the end only
+        the records that raise are refused. `owner`: the connection's owner, on whose behalf it is written.
+        """
+        raise UnsupportedFeature(f"Nothing can be pulled into {self.info.label}. Choose another dataset, or push it.")

@@ -14,6 +14,7 @@ from .dataset import Dataset, DatasetInfo
 from .http import Session
 from .mapping import SuggestedMapping
 from .values import BulkJob, Change, Collected, ObjectType, Page, Property, PullRequest, PushResult, RemoteRecord, Value
+from .webhooks import Answer, Event, Receipt, Verification, WebhookRequest
 
 PROJECT = "syncline"
 CONTRACT_VERSION = "1.0"
@@ -84,9 +85,17 @@ class ConnectorSpec:
 
     @hookspec(firstresult=True)
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        """Reads current values by id asked for; an id that is gone is left out, a merged one gives the survivor."""
+        """Reads current values by id asked for; an id that is gone is left out, a merged one gives the survivor.
+
+        `associations`: object types whose associations are wanted too.
+        """
         raise NotImplementedError
 
     @hookspec(firstresult=True)
@@ -100,6 +109,30 @@ class ConnectorSpec:
     @hookspec(firstresult=True)
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
         """Yields pages of current records from the position on, each with the position after it."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:
+        """Says whether one of the secrets signed these very bytes, lately; pure, in constant time for each secret.
+
+        `secrets`: the newest first; several while they are being exchanged, never none.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def parse(self, request: WebhookRequest) -> Sequence[Event]:
+        """Reads the events of a delivery; pure. What it does not know is an event of kind UNKNOWN.
+
+        Permanent when the body is nothing that can be read.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:
+        """Answers a delivery as the vendor wants it, challenges included; pure.
+
+        `events`: none unless they were read and stored.
+        """
         raise NotImplementedError
 
     @hookspec(firstresult=True)

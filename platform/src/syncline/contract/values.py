@@ -139,7 +139,8 @@ class ObjectType:
     else None; only with it may the host use Op.UPSERT.
     `key_property`: what that property looks like, for connectors whose objects can carry one.
     `page_size`: records a listing page holds, for choosing the cheaper way of matching.
-    `pull_since`: whether `pull` can give just what was created or changed since a moment.
+    `pull_since`: whether `pull` can give just what was created or changed since a moment. `pull_archived`: whether it can give
+    records that were archived. `pull_history`: whether it can tell earlier values of a property.
     `count`: about how many records there were at discovery, None when unknown.
     `bulk_rows`: records one bulk job may have (see `submit`), 0 when this object is not written in bulk.
     `bulk_match`: properties by which a bulk job can find existing records itself, by the vendor's own rule.
@@ -158,6 +159,8 @@ class ObjectType:
     bulk_rows: int = 0
     bulk_match: tuple[str, ...] = ()
     pull_since: bool = False
+    pull_archived: bool = False
+    pull_history: bool = False
 
     def property(self, name: str) -> Property | None:
         return next((p for p in self.properties if p.name == name), None)
@@ -240,22 +243,44 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
+class PastValue:
+    """A value that a property had from `at` on; `by`: who set it, in the vendor's words."""
+
+    value: Value
+    at: dt.datetime
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteRecord:
-    """A record as the vendor has it now. `id` may differ from the id asked for when records were merged."""
+    """A record as the vendor has it now. `id` may differ from the id asked for when records were merged.
+
+    `merged`: ids of records that were merged into this one, as far as the vendor tells. `associations`: object type → remote ids
+    of all records it is associated with, for the object types asked for. `history`: property → its values, newest first, for
+    the properties asked for.
+    """
 
     id: str
     properties: Mapping[str, Value]
     archived: bool = False
     modified_at: dt.datetime | None = None
+    merged: tuple[str, ...] = ()
+    associations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    history: Mapping[str, tuple[PastValue, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What to pull. `position` is what an earlier page gave, None from the start.
+    """What to pull. `position` is what an earlier page gave for the same request, None from the start.
 
     `since` (only where the object says `pull_since`): records that were created or changed at that moment or later, by the
     system's clock. Others may come too, one may come twice, and what is younger than `visibility_lag` may be missing.
+    `until` (with `since`): what changed later may be left out; it comes with the next pull.
     `unkeyed` (only with `since`): records that bear our own unique key may be left out, and the answer should come soon.
+    `archived` (only where the object says `pull_archived`): archived records instead of the others, with `since` at least those
+    that were archived at that moment or later.
+    `associations`: object types whose associations are wanted. `history` (only where the object says `pull_history`):
+    properties whose earlier values are wanted.
     """
 
     properties: tuple[str, ...]
@@ -265,6 +290,9 @@ class PullRequest:
     follow: bool = False
     since: dt.datetime | None = None
     unkeyed: bool = False
+    archived: bool = False
+    associations: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

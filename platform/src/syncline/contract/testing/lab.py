@@ -189,7 +189,9 @@ class Lab:
         return {**self.verdicts(changes[:half]), **self.verdicts(changes[half:])}
 
     def read(self, remote_id: str, names: Sequence[str]) -> Mapping[str, Value]:
-        found = self.call.fetch(session=self.session(), object_type=self.object_type, ids=[remote_id], properties=names)
+        found = self.call.fetch(
+            session=self.session(), object_type=self.object_type, ids=[remote_id], properties=names, associations=()
+        )
         if remote_id not in found:
             raise Breach(f"`fetch` did not find the record {remote_id} that was just written.")
         return found[remote_id].properties

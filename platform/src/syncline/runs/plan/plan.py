@@ -85,5 +85,7 @@ def fetched(connector: Connector, session: Session, policy: Policy, ids: Sequenc
     """The records that answer to these ids, with the mapped properties."""
     if not ids:
         return {}
-    found = connector.call.fetch(session=session, object_type=policy.object_type, ids=ids, properties=asked(policy))
+    found = connector.call.fetch(
+        session=session, object_type=policy.object_type, ids=ids, properties=asked(policy), associations=()
+    )
     return dict(found)

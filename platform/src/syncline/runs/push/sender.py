@@ -120,6 +120,7 @@ class Sender:
             object_type=self.policy.object_type,
             ids=[w.remote_id for w in asking if w.remote_id],
             properties=names,
+            associations=(),
         )
         ready: list[Work] = []
         for work in batch:
@@ -271,6 +272,7 @@ class Sender:
             object_type=self.policy.object_type,
             ids=[w.remote_id for w in lost if w.remote_id],
             properties=[],
+            associations=(),
         )
         owner = owners(self.scope, [r.id for r in found.values()])
         survivors: dict[str, tuple[str, str]] = {}

@@ -154,7 +154,7 @@ def _calls(lab: Lab) -> dict[str, Callable[[], object]]:
     calls |= {
         "discover": lambda: lab.call.discover(session=session),
         "push": lambda: lab.push(changes),
-        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=["1"], properties=names),
+        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=["1"], properties=names, associations=()),
         "pull": lambda: list(lab.call.pull(session=session, object_type=found, request=request)),
     }
     return {name: call for name, call in calls.items() if name in lab.able}

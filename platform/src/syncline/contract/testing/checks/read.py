@@ -137,7 +137,8 @@ def fetch_gone(lab: Lab) -> None:
     expect(lab.target.missing_id, "The target has no `missing_id`: give an id that no record has.")
     [there] = lab.created()
     ids = [lab.target.missing_id, there]
-    found = lab.call.fetch(session=lab.session(), object_type=lab.object_type, ids=ids, properties=tuple(lab.target.record(0)))
+    names = tuple(lab.target.record(0))
+    found = lab.call.fetch(session=lab.session(), object_type=lab.object_type, ids=ids, properties=names, associations=())
     expect(set(found) == {there}, f"Asked for one record that is there and one that is gone, `fetch` gave {sorted(found)}.")
 
 
