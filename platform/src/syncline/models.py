@@ -15,15 +15,19 @@ from .connections.models import (
     VaultCanary,
 )
 from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, IndexState, Link
+from .ledger.pulled import Arrival, Checkpoint, Conflict, Listed
 from .outbox.models import OutboxKey
 from .runs.models import PlanRow, Run, RunPart, WorkerCanary
 from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
+    "Arrival",
     "Budget",
     "BudgetUse",
     "Candidate",
     "CatalogChange",
+    "Checkpoint",
+    "Conflict",
     "Connection",
     "ConnectionState",
     "ConnectorState",
@@ -35,6 +39,7 @@ __all__ = [
     "IndexState",
     "Installation",
     "Link",
+    "Listed",
     "MappingVersion",
     "MatchStepRow",
     "OAuthState",

@@ -15,7 +15,9 @@ class Link(models.Model):
     `associations`: object type → remote ids that we associated. `revision` counts every change of the row.
     `source_hash`: PostgreSQL's hash of the source row as it was when everything about it was settled.
     `uncertain_at`: when a write ended without an answer; null while it is on its way, or when its worker died.
-    `last_run_id`: the last run that counted the record.
+    `last_run_id`: the last run that counted the record. `seen`: property → fingerprint of the canonical value that the remote
+    record had when both sides last agreed; what differs from it was changed there. "=" holds the digest of the mapping it was
+    pulled by.
     """
 
     class State(models.TextChoices):
@@ -39,6 +41,7 @@ class Link(models.Model):
     revision = models.BigIntegerField(default=0, db_default=0)
     delivered = models.JSONField(default=dict, db_default={})
     associations = models.JSONField(default=dict, db_default={})
+    seen = models.JSONField(default=dict, db_default={})
     source_hash = models.BigIntegerField(null=True, blank=True)
     refused_digest = models.CharField(max_length=32, default="", db_default="", blank=True)
     code = models.CharField(max_length=30, default="", db_default="", blank=True)

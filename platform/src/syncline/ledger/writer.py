@@ -32,6 +32,7 @@ COUNTERS = (
     "removed",
     "withheld",
     "stale",
+    "conflicts",
     "calls",
 )
 

@@ -13,7 +13,8 @@ class Counters(models.Model):
     """Records by outcome. `waiting` and `uncertain` come on top of another outcome.
 
     `removed`: cleared, archived or deleted remotely because they left the sync; `withheld`: would have been, but the guard
-    wants a person's word; `stale`: planned, but the remote record changed before the plan was applied.
+    wants a person's word; `stale`: planned, but the remote record changed before the plan was applied. `conflicts`: fields that
+    both sides changed, on top of the record's outcome.
     """
 
     read = models.BigIntegerField(default=0, db_default=0)
@@ -29,6 +30,7 @@ class Counters(models.Model):
     removed = models.BigIntegerField(default=0, db_default=0)
     withheld = models.BigIntegerField(default=0, db_default=0)
     stale = models.BigIntegerField(default=0, db_default=0)
+    conflicts = models.BigIntegerField(default=0, db_default=0)
     calls = models.BigIntegerField(default=0, db_default=0)
 
     NAMES = (
@@ -45,6 +47,7 @@ class Counters(models.Model):
         "removed",
         "withheld",
         "stale",
+        "conflicts",
         "calls",
     )
 
@@ -115,6 +118,7 @@ class RunPart(Counters):
     `fence` is raised by every claim; whatever a claimant stores is guarded by it. `cursor`: everything up to this key is
     recorded. `attempt` counts claims that ended without progress; `round` how often its records were put off.
     `priority`: parts with a higher one are claimed first (see Priority). `token`: what the vendor calls a bulk job of ours.
+    `keys`: local keys, or remote ids of a FETCH part.
     """
 
     class Priority(models.IntegerChoices):
@@ -133,6 +137,9 @@ class RunPart(Counters):
         BULK = "bulk", "a bulk job of the vendor"
         PLANNED = "planned", "rows of a plan"
         LEAVING = "leaving", "what left the sync"
+        PULL = "pull", "pages of the account"
+        FETCH = "fetch", "chosen records of the account"
+        MISSING = "missing", "what is not there any more"
 
     class State(models.TextChoices):
         BLOCKED = "blocked", "waits for another part"

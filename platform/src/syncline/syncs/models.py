@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from . import following
-from .engine.content import Mode, NullPolicy, WriteMode
+from .engine.content import Mode, NullPolicy, Owner, WriteMode
 
 
 class Sync(models.Model):
@@ -17,6 +17,8 @@ class Sync(models.Model):
 
     class Direction(models.TextChoices):
         PUSH = "push", "Push: from here to the account"
+        PULL = "pull", "Pull: from the account to here"
+        TWO_WAY = "two_way", "Two-way: both, each field by its owner"
 
     class GonePolicy(models.TextChoices):
         LEAVE = "leave", "Leave it deleted"
@@ -58,6 +60,9 @@ class Sync(models.Model):
         max_length=120,
         blank=True,
         help_text="When what changed here is pushed, e.g. */5 * * * *; empty means that changes are not watched.",
+    )
+    at_once = models.BooleanField(
+        "changes at once", default=False, help_text="What changed here is pushed within seconds, without waiting for a schedule."
     )
     follows = models.ForeignKey(
         "self",
@@ -152,6 +157,18 @@ class FieldRule(models.Model):
         max_length=8,
         choices=[(NullPolicy.CLEAR.value, "Clears the property"), (NullPolicy.SKIP.value, "Leaves it as it is")],
         default=NullPolicy.CLEAR.value,
+    )
+    owner = models.CharField(
+        "who decides",
+        max_length=8,
+        choices=[
+            (Owner.HERE.value, "Here: the value is pushed"),
+            (Owner.THERE.value, "There: the value is pulled"),
+            (Owner.NEWEST.value, "Whoever changed it last"),
+            (Owner.REVIEW.value, "Whoever changed it; both: review"),
+        ],
+        default=Owner.HERE.value,
+        help_text="In a two-way sync: which side's value holds.",
     )
     enabled = models.BooleanField(default=True)
 

@@ -37,6 +37,23 @@ class NullPolicy(StrEnum):
     SKIP = "skip"
 
 
+class Owner(StrEnum):
+    """Whose value of a field holds, in a two-way sync; those of a push are all HERE, of a pull all THERE."""
+
+    HERE = "here"
+    THERE = "there"
+    NEWEST = "newest"
+    REVIEW = "review"
+
+    @property
+    def pushes(self) -> bool:
+        return self is not Owner.THERE
+
+    @property
+    def pulls(self) -> bool:
+        return self is not Owner.HERE
+
+
 @dataclass(frozen=True, slots=True)
 class RuleContent:
     """One enabled field rule: `source` (a dataset field) or `expression` (CEL), then `transforms`, to `target`.
