@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +28,14 @@ with LocalDatabase(Path(sys.argv[1])).used():
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LocalDatabase]:
-    database = LocalDatabase(tmp_path)
+def server() -> Iterator[LocalDatabase]:
+    """Not below pytest's own folder: each session that starts takes that one's permissions away for a moment, and a server that
+    runs as another account with them."""
+    state = Path(tempfile.mkdtemp(prefix="syncline-test-"))
+    database = LocalDatabase(state)
     yield database
     shutil.rmtree(database.socket_dir, ignore_errors=True)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 @contextmanager
