@@ -16,6 +16,8 @@ class Sync(models.Model):
     """Dataset ↔ object over a connection."""
 
     class Direction(models.TextChoices):
+        """As engine.content.Direction, with words."""
+
         PUSH = "push", "Push: from here to the account"
         PULL = "pull", "Pull: from the account to here"
         TWO_WAY = "two_way", "Two-way: both, each field by its owner"

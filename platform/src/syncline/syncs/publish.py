@@ -26,6 +26,7 @@ from syncline.contract import (
 )
 
 from .engine import CompiledMapping, MappingContent, MappingInvalid, Problem, RuleContent, check_mapping
+from .engine.content import Direction, Owner
 from .engine.drift import Definitions, Drifted, accepted, compile_published, definitions, drifted
 from .engine.preview import Preview, PreviewPlan
 from .models import FieldRule, MappingVersion, MatchStepRow, Sync
@@ -35,15 +36,20 @@ from .promises import broken_promises
 def draft_content(sync: Sync) -> MappingContent:
     """What the sync's rows say now; disabled rules are left out."""
     return MappingContent(
-        rules=tuple(_rule_content(row) for row in sync.rules.all() if row.enabled),
+        rules=tuple(_rule_content(row, sync.direction) for row in sync.rules.all() if row.enabled),
         match=MatchRule(tuple(_step_content(row) for row in sync.match_steps.all())),
         filter=sync.filter.strip(),
         segment=sync.segment,
         mode=sync.mode,
+        direction=sync.direction,
     )
 
 
-def _rule_content(row: FieldRule) -> RuleContent:
+#: Who decides about every field, where that is no question.
+_ONE_WAY = {Direction.PUSH: Owner.HERE, Direction.PULL: Owner.THERE}
+
+
+def _rule_content(row: FieldRule, direction: str) -> RuleContent:
     # What is not a list becomes a step that the check refuses, in words.
     steps = row.transforms if isinstance(row.transforms, list) else [row.transforms]
     return RuleContent(
@@ -54,6 +60,7 @@ def _rule_content(row: FieldRule) -> RuleContent:
         tuple(steps),
         row.write_mode,
         row.null_policy,
+        _ONE_WAY.get(Direction(direction), row.owner),
     )
 
 

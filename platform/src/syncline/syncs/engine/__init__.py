@@ -9,7 +9,7 @@ from __future__ import annotations
 from .canonical import digest, fingerprint
 from .check import check_mapping
 from .compile import CompiledMapping, Mapped, compile_mapping
-from .content import MappingContent, Mode, NullPolicy, RuleContent, WriteMode
+from .content import Direction, MappingContent, Mode, NullPolicy, Owner, RuleContent, WriteMode
 from .diff import Write, plan_write
 from .problems import FieldProblem, MappingInvalid, Problem, Unmappable
 from .rules import CompiledAssociation, CompiledRule
@@ -20,12 +20,14 @@ __all__ = [
     "CompiledAssociation",
     "CompiledMapping",
     "CompiledRule",
+    "Direction",
     "FieldProblem",
     "Mapped",
     "MappingContent",
     "MappingInvalid",
     "Mode",
     "NullPolicy",
+    "Owner",
     "Problem",
     "RuleContent",
     "Transform",

@@ -11,9 +11,11 @@ from syncline.contract.mapping import MatchStep
 from syncline.contract.normalise import NORMALISERS
 from syncline.contract.values import Kind, ObjectType, Op, Property
 
-from .content import MappingContent, Mode, NullPolicy, RuleContent, WriteMode
+from .check_pull import check_pull, inbound_complaints
+from .content import MappingContent, Mode, NullPolicy, Owner, RuleContent, WriteMode
 from .expressions import Expression, Refused
 from .problems import Problem, listed
+from .sides import as_dataset
 from .transforms import TRANSFORMS, options_of
 from .validation import SchemaUnusable, checks
 
@@ -39,7 +41,8 @@ def check_mapping(
     return (
         *(problem for rule in content.rules for problem in check_rule(rule, dataset, object_type)),
         *_targets(content),
-        *(() if published else _required(content, object_type)),
+        *(() if published or not content.pushes else _required(content, object_type)),
+        *(check_pull(content, dataset) if content.pulls else ()),
         *(p for number, step in enumerate(content.match.steps, 1) for p in _step(number, step, content, object_type)),
         *_settings(content, dataset, object_type),
     )
@@ -49,7 +52,8 @@ def check_rule(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType)
     """What is wrong with this rule by itself."""
     where = f"Rule “{rule.label}”"
     specific = _association(rule, dataset, object_type) if rule.association else _property_rule(rule, dataset, object_type)
-    for message in (*_origin(rule, dataset), *specific, *_enumerations(rule)):
+    incoming = inbound_complaints(rule, dataset, object_type) if rule.owner in set(Owner) and rule.pulls else ()
+    for message in (*_origin(rule, dataset), *specific, *incoming, *_enumerations(rule)):
         yield Problem(where, message)
 
 
@@ -73,6 +77,8 @@ def _expression(source: str, dataset: DatasetInfo) -> str:
 def _enumerations(rule: RuleContent) -> Iterator[str]:
     if rule.write_mode not in set(WriteMode):
         yield f"There is no write mode “{rule.write_mode}”. Choose one of {listed(WriteMode)}."
+    if rule.owner not in set(Owner):
+        yield f"Nobody called “{rule.owner}” can decide. Choose one of {listed(Owner)}."
     if rule.null_policy not in set(NullPolicy):
         yield f"There is no null policy “{rule.null_policy}”. Choose one of {listed(NullPolicy)}."
 
@@ -102,6 +108,8 @@ def _property_rule(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectT
     prop = object_type.property(rule.target)
     if prop is None:
         yield _no_property(rule, object_type)
+        return
+    if rule.owner == Owner.THERE:
         return
     yield from _property(rule, prop)
     if field is not None and not rule.transforms and not rule.expression:
@@ -160,7 +168,7 @@ def _targets(content: MappingContent) -> Iterator[Problem]:
 def _required(content: MappingContent, object_type: ObjectType) -> Iterator[Problem]:
     if content.mode == Mode.UPDATE:
         return
-    written = {rule.target for rule in content.rules if not rule.association}
+    written = {rule.target for rule in content.rules if rule.pushes and not rule.association}
     for prop in object_type.properties:
         if prop.required and not prop.read_only and prop.name not in written:
             yield Problem(f"Property “{prop.name}”", "It is required in new records, but no rule writes it. Add a rule.")
@@ -180,7 +188,8 @@ def _step(number: int, step: MatchStep, content: MappingContent, object_type: Ob
 
 
 def _settings(content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> Iterator[Problem]:
-    if content.filter and (complaint := _expression(content.filter, dataset)):
+    filtered = dataset if content.pushes else as_dataset(object_type)
+    if content.filter and (complaint := _expression(content.filter, filtered)):
         yield Problem("Filter", complaint)
     if content.segment and content.segment not in {segment.key for segment in dataset.segments}:
         known = listed(segment.key for segment in dataset.segments)
@@ -188,7 +197,7 @@ def _settings(content: MappingContent, dataset: DatasetInfo, object_type: Object
         yield Problem("Segment", f"The dataset has no segment “{content.segment}”. {choice}.")
     if content.mode not in set(Mode):
         yield Problem("Mode", f"There is no mode “{content.mode}”. Choose one of {listed(Mode)}.")
-    elif missing := _operations(content.mode, object_type):
+    elif content.pushes and (missing := _operations(content.mode, object_type)):
         yield Problem(
             "Mode",
             f"The mode “{content.mode}” needs to {missing} records, which “{object_type.key}” does not offer. Choose another.",

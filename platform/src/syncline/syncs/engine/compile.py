@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from syncline.contract.dataset import DatasetInfo
 from syncline.contract.normalise import NORMALISERS
-from syncline.contract.values import Code, ObjectType, Value
+from syncline.contract.values import Code, ObjectType, Property, Value
 
 from .canonical import plain_number
 from .check import check_mapping
@@ -16,6 +16,9 @@ from .content import MappingContent, Mode, digest_of
 from .expressions import EvaluationFailed, Expression
 from .problems import FieldProblem, MappingInvalid, Problem, shorten
 from .rules import CompiledAssociation, CompiledRule, NoValue, Row, compile_rule
+
+if TYPE_CHECKING:
+    from .inbound import InboundMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,12 @@ class CompiledMapping:
     """Safe to share between threads.
 
     `fields`: dataset fields to read, in the dataset's order; `match_fields`: those that `match_values` needs.
-    `rules`: property rules by target. `references`: object type → key of the dataset its records come from.
+    `rules`: property rules that push, by target; `matched`: those by which records are found, whichever way they go.
+    `owners`: whose value of a property holds, for those that both sides may change.
+    `references`: object type → key of the dataset its records come from.
     `suspended`: rules left out because their property changed, each with what to do about it; see `drift`. What is there in
     the properties `unsure` is not known any more.
+    `inbound`: the same mapping in the pull direction, where it has one.
     `digest`: changes with the content and with the definitions of the properties it writes.
     """
 
@@ -64,18 +70,23 @@ class CompiledMapping:
         associations: tuple[CompiledAssociation, ...],
         filter: Expression | None,
         suspended: tuple[Problem, ...] = (),
+        matched: Mapping[str, CompiledRule] | None = None,
     ) -> None:
         self.content = content
         self.rules = rules
+        self.owners: Mapping[str, str] = {rule.target: rule.owner for rule in content.rules if rule.pushes and rule.pulls}
         self.associations = associations
         self.suspended = suspended
         self.unsure = frozenset(problem.target for problem in suspended) - rules.keys()
         self.references: Mapping[str, str] = {a.object_type: a.dataset for a in associations}
         self.digest = digest_of([content.to_json(), [asdict(rule.prop) for rule in rules.values()]])
+        self.inbound: InboundMapping | None = None
         self._filter = filter
         self._values = tuple((target, rule.value) for target, rule in rules.items())
-        self._match = tuple(CompiledMatchStep(rules[s.property], NORMALISERS[s.normalise]) for s in content.match.steps)
+        found_by = {**(matched or {}), **rules}
+        self._match = tuple(CompiledMatchStep(found_by[s.property], NORMALISERS[s.normalise]) for s in content.match.steps)
         needed = {name for rule in rules.values() for name in rule.fields} | {a.field for a in associations}
+        needed |= {name for step in self._match for name in step.rule.fields}
         self.fields = _in_order(dataset, needed | set(filter.needs if filter else ()))
         self.match_fields = _in_order(dataset, {name for step in self._match for name in step.rule.fields})
 
@@ -121,16 +132,24 @@ def compile_mapping(
     rules = {
         rule.target: adapt(compile_rule(rule, properties[rule.target], dataset, creates))
         for rule in content.rules
-        if not rule.association
+        if rule.pushes and not rule.association
     }
     associations = tuple(
         CompiledAssociation(rule.target, f.reference, f.name)
         for rule in content.rules
-        if rule.association and (f := dataset.field(rule.source)) is not None
+        if rule.pushes and rule.association and (f := dataset.field(rule.source)) is not None
     )
     names = [f.name for f in dataset.fields]
-    expression = Expression(content.filter, names) if content.filter else None
-    return CompiledMapping(content, dataset, rules, associations, expression, suspended)
+    expression = Expression(content.filter, names) if content.filter and content.pushes else None
+    matched = _matched(content, properties, dataset)
+    return CompiledMapping(content, dataset, rules, associations, expression, suspended, matched)
+
+
+def _matched(content: MappingContent, properties: Mapping[str, Property], dataset: DatasetInfo) -> dict[str, CompiledRule]:
+    """Rules that only pull, the other way round and as they are: by these fields our records are found."""
+    steps = {step.property for step in content.match.steps}
+    plain = [replace(rule, transforms=()) for rule in content.rules if rule.target in steps and not rule.pushes]
+    return {rule.target: compile_rule(rule, properties[rule.target], dataset, creates=False) for rule in plain}
 
 
 def _in_order(dataset: DatasetInfo, names: set[str]) -> tuple[str, ...]:

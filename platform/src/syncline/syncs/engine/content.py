@@ -21,6 +21,14 @@ class Mode(StrEnum):
     MIRROR = "mirror"
 
 
+class Direction(StrEnum):
+    """Which way records travel."""
+
+    PUSH = "push"
+    PULL = "pull"
+    TWO_WAY = "two_way"
+
+
 class WriteMode(StrEnum):
     """When one property is written."""
 
@@ -58,7 +66,8 @@ class Owner(StrEnum):
 class RuleContent:
     """One enabled field rule: `source` (a dataset field) or `expression` (CEL), then `transforms`, to `target`.
 
-    `target` is a remote property, or an object type when `association` is set.
+    `target` is a remote property, or an object type when `association` is set. Where the rule pulls (see `owner`), the value goes
+    from the property to the field, through the same transforms.
     `transforms`: each `{"name": <transform>, <option>: <value>, …}`.
     """
 
@@ -69,12 +78,22 @@ class RuleContent:
     transforms: tuple[Mapping[str, Any], ...] = ()
     write_mode: str = WriteMode.OVERWRITE
     null_policy: str = NullPolicy.CLEAR
+    owner: str = Owner.HERE
+
+    @property
+    def pushes(self) -> bool:
+        return Owner(self.owner).pushes
+
+    @property
+    def pulls(self) -> bool:
+        return Owner(self.owner).pulls
 
     @property
     def label(self) -> str:
         """How problems and lists name the rule."""
         origin = " ".join((self.source or self.expression or "(nothing)").split())
-        return f"{origin if len(origin) <= 60 else origin[:59] + '…'} → {self.target or '(no target)'}"
+        arrow = {Owner.HERE: "→", Owner.THERE: "←"}.get(Owner(self.owner), "↔") if self.owner in set(Owner) else "→"
+        return f"{origin if len(origin) <= 60 else origin[:59] + '…'} {arrow} {self.target or '(no target)'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +103,25 @@ class MappingContent:
     filter: str = ""
     segment: str = ""
     mode: str = Mode.UPSERT
+    direction: str = Direction.PUSH
+
+    @property
+    def pushes(self) -> bool:
+        return self.direction != Direction.PULL
+
+    @property
+    def pulls(self) -> bool:
+        return self.direction != Direction.PUSH
 
     def to_json(self) -> dict[str, Any]:
+        """Without what says no more than that it is a push, so that a push has the digest it always had."""
         return {
-            "rules": [{**asdict(rule), "transforms": [dict(t) for t in rule.transforms]} for rule in self.rules],
+            "rules": [_rule_json(rule) for rule in self.rules],
             "match": [{**asdict(step), "also": list(step.also)} for step in self.match.steps],
             "filter": self.filter,
             "segment": self.segment,
             "mode": str(self.mode),
+            **({} if self.direction == Direction.PUSH else {"direction": str(self.direction)}),
         }
 
     @classmethod
@@ -102,12 +132,20 @@ class MappingContent:
             filter=data["filter"],
             segment=data["segment"],
             mode=data["mode"],
+            direction=data.get("direction", Direction.PUSH),
         )
 
     @property
     def digest(self) -> str:
         """16 hex digits; equal for contents that say the same."""
         return digest_of(self.to_json())
+
+
+def _rule_json(rule: RuleContent) -> dict[str, Any]:
+    plain = {**asdict(rule), "transforms": [dict(t) for t in rule.transforms]}
+    if rule.owner == Owner.HERE:
+        del plain["owner"]
+    return plain
 
 
 def digest_of(data: object) -> str:

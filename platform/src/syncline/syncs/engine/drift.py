@@ -18,6 +18,7 @@ from .canonical import CANONICAL
 from .compile import CompiledMapping, compile_mapping
 from .content import MappingContent, RuleContent
 from .expressions import EvaluationFailed
+from .inbound import compile_inbound
 from .problems import FieldProblem, MappingInvalid, Problem, Unmappable, listed, shorten
 from .rules import CompiledRule, NoValue, Row
 
@@ -115,7 +116,7 @@ def compile_published(
     if lost and not kept.rules:
         raise MappingInvalid(one.problem for one in lost)
     gone = {one.target: one for one in changes if not one.suspends}
-    return compile_mapping(
+    compiled = compile_mapping(
         kept,
         dataset,
         object_type,
@@ -123,6 +124,8 @@ def compile_published(
         published=True,
         adapt=lambda rule: _holding(rule, gone[rule.target]) if rule.target in gone else rule,
     )
+    compiled.inbound = compile_inbound(kept, dataset, object_type) if kept.pulls else None
+    return compiled
 
 
 def matches(content: MappingContent, change: Drifted) -> bool:
@@ -136,7 +139,7 @@ def _drift(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType, bef
     prop = object_type.property(rule.target)
     if prop is None:
         return Drifted(rule, "removed", _removed(rule, object_type, before), _RESTORE)
-    if prop.read_only:
+    if prop.read_only and rule.pushes:
         return Drifted(rule, "read_only", f"The property “{rule.target}” is now read-only.", _RESTORE)
     if before is None:
         return None
@@ -145,7 +148,7 @@ def _drift(rule: RuleContent, dataset: DatasetInfo, object_type: ObjectType, bef
             f"The property “{rule.target}” was of type {before['kind']} when the mapping was published; it is {prop.kind} now."
         )
         return Drifted(rule, "kind", sentence, _ACCEPT)
-    return _lost_choices(rule, dataset, prop, frozenset(before["choices"]))
+    return _lost_choices(rule, dataset, prop, frozenset(before["choices"])) if rule.pushes else None
 
 
 def _lost_association(rule: RuleContent, object_type: ObjectType) -> Drifted | None:
