@@ -32,7 +32,7 @@ class Field:
     help: str = ""
     writable: bool = False
     required: bool = False
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ class Checkpoint(models.Model):
 
     `seen_until`: everything that changed there before this moment has arrived. `window_until`, `position`: of a pull that has not
     ended yet: what it goes up to, and the position after its last stored page. `whole`: that pull is a full listing, and
-    not of what changed. `archived`: it has come to the archived records.
+    not of what changed. `archived`: it has come to the archived records. `run_id`: the run whose pull that is.
     """
 
     sync = models.ForeignKey(Sync, models.CASCADE, related_name="checkpoints")
@@ -26,6 +26,7 @@ class Checkpoint(models.Model):
     position = models.TextField(default="", db_default="", blank=True)
     whole = models.BooleanField(default=False, db_default=False)
     archived = models.BooleanField(default=False, db_default=False)
+    run_id = models.BigIntegerField(null=True, blank=True)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -40,6 +41,8 @@ class Arrival(models.Model):
     """A remote record that could not be stored here, or not wholly: why, and since when. It goes once the record is stored.
 
     `digest`: of the values it had there; with others it is tried again, and so it is once a day or when a person asks.
+    `local_key`: of the record here that it would change. `create`: a person said that it is a record of its own, whatever it
+    has in common with others.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -51,12 +54,14 @@ class Arrival(models.Model):
     title = models.CharField(max_length=200, default="", db_default="", blank=True)
     digest = models.CharField(max_length=32, default="", db_default="", blank=True)
     local_key = models.CharField(max_length=100, default="", db_default="", blank=True)
+    create = models.BooleanField(default=False, db_default=False)
     last_run_id = models.BigIntegerField(null=True, blank=True)
     since = models.DateTimeField(db_default=Now())
     checked_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["sync", "remote_id"], name="arrival_record"),)
+        permissions = (("resolve_arrival", "Can decide what becomes of records that found no place"),)
 
     def __str__(self) -> str:
         return f"{self.remote_id}: {self.reason}"

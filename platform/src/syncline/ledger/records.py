@@ -68,6 +68,8 @@ class Outcome:
 
     `revision`: what the link must still have, 0 when there was none.
     `counter`: name of the run counter this record adds to, "" for none.
+    `seen`: fingerprints of what is there now, of properties that both sides may change; `clashes`: those that both changed, with
+    our value and theirs.
     `vanished`: remote id that is certain not to be there any more; `survivor`: the one it was merged into.
     """
 
@@ -90,3 +92,5 @@ class Outcome:
     uncertain_op: str = ""
     vanished: str = ""
     survivor: str = ""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    clashes: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
-import orjson
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from syncline.contract import Op, Status, SynclineError
 
+from . import conflicts
 from .records import Fence, Mark, Outcome, Problem, Scope
+from .storable import dumps, storable
 
 COUNTERS = (
     "read",
@@ -44,7 +42,6 @@ LONGEST = 2000
 """Characters of a sentence that are kept: it may quote what a system answered."""
 
 NO_PROBLEM = Problem("", "")
-_NUL = re.compile(r"(\\\\)|\\u0000")  # a pair of backslashes is a backslash, and what follows it is text
 
 
 class FenceLost(SynclineError):
@@ -74,21 +71,22 @@ WITH o AS (
     SELECT * FROM json_to_recordset(%s::json) AS t (
         key text, revision bigint, state text, remote_id text, delivered jsonb, associations jsonb, source_hash bigint,
         refused text, code text, reason text, op text, status text, sent jsonb, doubt text, counted bool,
-        vanished text)
+        vanished text, seen jsonb)
 ), stored AS (
     INSERT INTO syncline_link AS l
         (connection_id, object_type, dataset, local_key, remote_id, state, revision, delivered, associations, source_hash,
-         refused_digest, code, reason, uncertain_op, uncertain_at, last_run_id, delivered_at, checked_at)
+         refused_digest, code, reason, uncertain_op, uncertain_at, last_run_id, delivered_at, checked_at, seen)
     SELECT %s, %s, %s, key, remote_id, state, revision + 1, delivered, associations, source_hash,
            refused, code, reason, doubt, CASE WHEN doubt <> '' THEN now() END, CASE WHEN counted THEN %s END,
-           CASE WHEN status IN ('created', 'updated', 'unchanged') THEN now() END, now()
+           CASE WHEN status IN ('created', 'updated', 'unchanged') THEN now() END, now(), seen
     FROM o ORDER BY key
     ON CONFLICT (connection_id, object_type, dataset, local_key) DO UPDATE SET
         remote_id = excluded.remote_id, state = excluded.state, revision = excluded.revision, delivered = excluded.delivered,
         associations = excluded.associations, source_hash = excluded.source_hash, refused_digest = excluded.refused_digest,
         code = excluded.code, reason = excluded.reason, uncertain_op = excluded.uncertain_op,
         uncertain_at = excluded.uncertain_at, last_run_id = coalesce(excluded.last_run_id, l.last_run_id),
-        delivered_at = coalesce(excluded.delivered_at, l.delivered_at), checked_at = excluded.checked_at
+        delivered_at = coalesce(excluded.delivered_at, l.delivered_at), checked_at = excluded.checked_at,
+        seen = CASE WHEN excluded.seen = '{}' THEN l.seen ELSE l.seen || excluded.seen END
     WHERE l.revision = excluded.revision - 1
     RETURNING l.id, l.local_key
 ), logged AS (
@@ -96,7 +94,7 @@ WITH o AS (
     SELECT stored.id, %s, now(), o.op, o.status, coalesce(o.remote_id, o.vanished), o.code, o.reason, o.sent
     FROM stored JOIN o ON o.key = stored.local_key WHERE o.status <> ''
 )
-SELECT local_key FROM stored
+SELECT local_key, id FROM stored
 """
 
 _GROUPS = """
@@ -216,13 +214,15 @@ def record(scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset
         hold(cursor, fence, "FOR NO KEY UPDATE")
         stored = _store(cursor, scope, fence, outcomes)
         kept = [o for o in outcomes if o.local_key in stored]
-        _group(cursor, fence.run_id, kept)
+        group(cursor, fence.run_id, kept)
         _unindex(cursor, scope, kept)
         _identify(cursor, scope, kept)
+        conflicts.store(cursor, fence.run_id, stored, kept)
         total = Counter(o.counter for o in kept if o.counter)
         total["waiting"] = sum(o.waiting for o in kept)
+        total["conflicts"] = sum(len(o.clashes) for o in kept)
         advance(cursor, fence, total, progress=any(o.counter or o.status in SETTLED for o in kept))
-    return stored
+    return frozenset(stored)
 
 
 def advance(
@@ -252,7 +252,8 @@ def hold(cursor: CursorWrapper, fence: Fence, how: str = "FOR SHARE") -> None:
         raise FenceLost
 
 
-def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> frozenset[str]:
+def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Ids of the links that were stored, by local key."""
     cursor.execute(
         _RECORD,
         [
@@ -264,7 +265,7 @@ def _store(cursor: CursorWrapper, scope: Scope, fence: Fence, outcomes: Sequence
             fence.run_id,
         ],
     )
-    return frozenset(row[0] for row in cursor.fetchall())
+    return dict(cursor.fetchall())
 
 
 def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
@@ -285,10 +286,12 @@ def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
         "doubt": one.uncertain_op,
         "counted": bool(one.counter),
         "vanished": one.vanished,
+        "seen": one.seen,
     }
 
 
-def _group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> None:
+def group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> None:
+    """Adds those with a problem to the run's error groups, by cause."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.problem:
@@ -332,23 +335,3 @@ def _unindex(cursor: CursorWrapper, scope: Scope, outcomes: Iterable[Outcome]) -
     if survivors:
         ids = list(survivors)
         cursor.execute(_UNINDEX, [scope.connection_id, scope.object_type, ids, ids, list(survivors.values())])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be stored in the ledger")
-
-
-def storable(text: str) -> str:
-    """As PostgreSQL takes it: it has neither NUL nor half a surrogate pair in texts."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
-
-
-def dumps(value: Any) -> str:
-    """As JSON that PostgreSQL takes; see `storable`."""
-    try:
-        text = orjson.dumps(value, default=_plain).decode()
-    except TypeError:  # half a surrogate pair, else this raises as well
-        text = json.dumps(value, default=_plain, ensure_ascii=False).encode(errors="replace").decode()
-    return _NUL.sub(lambda found: found[1] or "\ufffd", text) if "\\u0000" in text else text

@@ -16,10 +16,12 @@ from django.utils import timezone
 from syncline.connections.models import ConnectionState
 from syncline.contract import ConfigError, SynclineError
 from syncline.outbox import watch
+from syncline.syncs.engine import Direction
 from syncline.syncs.models import Sync
 
 from . import crash
 from .models import Run, RunPart
+from .pull.start import PULLING, pull_changes
 from .schedule import next_times
 from .start import AlreadyRunning, push_keys, start_run
 
@@ -112,7 +114,10 @@ def _push_one(sync_id: int) -> None:
             return
         _plan_next(sync)
     try:
-        push(sync)
+        if sync.direction in PULLING:
+            pull_changes(sync)
+        if sync.direction != Direction.PULL:
+            push(sync)
     except AlreadyRunning as error:
         log.info("The changes of sync %s wait: %s", sync_id, error)
     except SynclineError as error:

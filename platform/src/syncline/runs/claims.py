@@ -19,7 +19,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
 from syncline.ledger.records import Fence
-from syncline.ledger.writer import FenceLost, dumps
+from syncline.ledger.storable import dumps
+from syncline.ledger.writer import FenceLost
 
 from . import crash
 from .models import Run, RunPart

@@ -13,11 +13,13 @@ from syncline import background
 from syncline.contract import SynclineError
 from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.registry import dataset
+from syncline.syncs.engine import Direction
 
 from . import removals
 from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
+from .pull import verdict as pull_verdict
 from .queue import QUEUE, mark_followers
 from .undone import give_back
 
@@ -59,10 +61,13 @@ def close_run(run_id: int) -> Run | None:
         troubled = _troubled(run)
         if troubled:
             _explain_quiet(run)
+        if _pulls(run):
+            pull_verdict.explain_quiet(run)
         run.state, run.reason = _verdict(run, troubled)
         run.finished_at = timezone.now()
         run.save()
         give_back(run.pk)
+        pull_verdict.tidy(run)
         mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
@@ -97,9 +102,9 @@ def _explain_quiet(run: Run) -> None:
 def _troubled(run: Run) -> set[str]:
     """In which of these states any link is: asking which of them are part of the sync means going through its dataset.
 
-    A plan and its application answer for their own rows only.
+    A plan and its application answer for their own rows only; a pull for what arrived.
     """
-    if run.kind in (Run.Kind.PLAN, Run.Kind.APPLY):
+    if run.kind in (Run.Kind.PLAN, Run.Kind.APPLY) or run.sync.direction == Direction.PULL:
         return set()
     sync = run.sync
     links = Link.objects.filter(connection_id=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset)
@@ -147,18 +152,37 @@ def _verdict(run: Run, troubled: Collection[str]) -> tuple[str, str]:
         return _planned(run)
     uncertain, pending = (_open(run, s) if s in troubled else 0 for s in (Link.State.UNCERTAIN, Link.State.PENDING))
     troubles = [
-        (max(run.rejected, _refusals(run)), "rejected"),
-        (run.ambiguous, "for review"),
-        (run.gone, "deleted or merged remotely"),
-        (run.waiting, "waiting for another record"),
+        *_left_open(run),
         (uncertain, "with unknown outcome"),
         (pending, "not delivered yet"),
         (_put_off(run), "put off until the next run"),
         (run.withheld, "removals withheld until a person approves them"),
         *left_over(run),
     ]
-    said = [*(f"{number} {what}" for number, what in troubles if number), *_suspended(run)]
+    said = [*(f"{number} {what}" for number, what in troubles if number), *_suspended(run), *_remarks(run)]
     return (Run.State.PROBLEMS, ", ".join(said) + ".") if said else (Run.State.SUCCEEDED, "")
+
+
+def _left_open(run: Run) -> list[tuple[int, str]]:
+    """In what way records are not as they should be."""
+    pulled = pull_verdict.troubles(run) if _pulls(run) else []
+    if run.sync.direction == Direction.PULL:
+        return pulled
+    return [
+        (max(run.rejected, _refusals(run)), "rejected"),
+        (run.ambiguous, "for review"),
+        (run.gone, "deleted or merged remotely"),
+        (run.waiting, "waiting for another record"),
+        *pulled,
+    ]
+
+
+def _pulls(run: Run) -> bool:
+    return run.sync.direction != Direction.PUSH and run.kind not in (Run.Kind.PLAN, Run.Kind.APPLY)
+
+
+def _remarks(run: Run) -> list[str]:
+    return pull_verdict.remarks(run) if _pulls(run) else []
 
 
 def _planned(run: Run) -> tuple[str, str]:

@@ -36,6 +36,10 @@ CHANGE_POINTS: Final = ("changes.taken", "changes.after", "removal.before", "rem
 
 BULK_POINTS: Final = ("bulk.marked", "bulk.accepted", "bulk.token", "bulk.recorded", "bulk.done")
 """Around a bulk job of the vendor."""
+
+PULL_POINTS: Final = ("pull.before", "pull.after", "pull.end")
+"""Of a pull."""
+
 _seen: Counter[str] = Counter()
 _lock = threading.Lock()
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from syncline.connections.tokens import mark
 from syncline.contract import Retryable, SynclineError
 from syncline.contract.http import backoff
-from syncline.ledger.writer import storable
+from syncline.ledger.storable import storable
 
 from . import claims, mirror
 from .claims import Claim, Lease
@@ -22,6 +22,7 @@ from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
 from .plan import apply, leaving, plan
+from .pull import steps as pull_steps
 from .push import bulk, steps
 
 EXPRESS_SECONDS = 0.25
@@ -36,6 +37,9 @@ HANDLERS: Mapping[str, Callable[[Job], None]] = {
     RunPart.Kind.BULK: bulk.carry_out,
     RunPart.Kind.PLANNED: apply.apply_rows,
     RunPart.Kind.LEAVING: mirror.remove_left,
+    RunPart.Kind.PULL: pull_steps.pull_pages,
+    RunPart.Kind.FETCH: pull_steps.fetch_records,
+    RunPart.Kind.MISSING: pull_steps.look_for_missing,
 }
 
 #: Runs of these kinds do something else with some of their parts.

@@ -59,7 +59,7 @@ def objection(job: Job, number: int) -> str:
         return NEVER
     if holds != basis(job.run):
         return OTHER_BASIS
-    return _too_many(job, number)
+    return too_many(job, number)
 
 
 def basis(run: Run) -> str:
@@ -96,7 +96,8 @@ def _last_basis(run: Run) -> str:
     return found or ""
 
 
-def _too_many(job: Job, number: int) -> str:
+def too_many(job: Job, number: int) -> str:
+    """Why so many more removals would be too many within the period; "" when they are not."""
     hours = period_hours()
     with connection.cursor() as cursor:
         cursor.execute(_REMOVED, [job.sync.pk, hours])

@@ -55,7 +55,7 @@ class Job:
         self.session = open_session(
             sync.connection, gate=lease.gate, lane=LANES.get(self.part.priority, Lane.BACKFILL), timeout=claims.call_timeout()
         )
-        if self.part.kind == RunPart.Kind.PREPARE or self.run.kind == Run.Kind.CHANGES:
+        if self.part.kind in (RunPart.Kind.PREPARE, RunPart.Kind.PULL) or self.run.kind == Run.Kind.CHANGES:
             freshen(self.run.version, self.session)
         self.object_type = catalog.object_type(sync.connection, sync.object_type)
         self.mapping = compiled(self.run.version)
@@ -104,7 +104,7 @@ class Job:
         """That of a push: what it decides is sent and goes to the ledger."""
         policy, scope, fence = self.policy(), self.scope, self.claim.fence
         decide = Deciding(policy, scope, self.run.pk, self.source.dataset, partial(writer.release, scope, fence))
-        sender = Sender(self.connector, self.session, policy, scope, fence, self.definitions)
+        sender = Sender(self.connector, self.session, policy, scope, fence, self.definitions, changed_here=self.source.changed)
         return self.pipeline_of(policy, sender, decide, partial(writer.record, scope, fence))
 
     def pipeline_of(

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from syncline.contract import OutcomeUnknown
 from syncline.ledger import writer
 from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.storable import dumps
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.engine.compile import Mapped
 from syncline.syncs.models import Sync
@@ -145,7 +146,7 @@ def _stage(source: Source, mapping: CompiledMapping, clears: Sequence[str], keys
 
 def _limits(source: Source, clears: Sequence[str]) -> list[Any]:
     scope = source.scope
-    emptied = writer.dumps(cleared_print(clears)) if clears else None
+    emptied = dumps(cleared_print(clears)) if clears else None
     return [scope.connection_id, scope.object_type, scope.dataset, emptied, emptied]
 
 

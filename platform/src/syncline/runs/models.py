@@ -203,6 +203,7 @@ class PlanRow(models.Model):
         EXCLUDED = "excluded", "not in this sync"
         GONE = "gone", "deleted remotely"
         REMOVE = "remove", "would be removed there"
+        DELETE = "delete", "would be deleted here"
 
     class State(models.TextChoices):
         PLANNED = "planned", "planned"

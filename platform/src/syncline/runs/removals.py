@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 
 from syncline.connections import access
 from syncline.contract import ConfigError
-from syncline.syncs.engine.content import Mode
+from syncline.syncs.engine.content import Direction, Mode
 from syncline.syncs.models import Sync
 
 from .models import PlanRow, Run, RunPart
@@ -39,7 +39,7 @@ def queue_last(run: Run) -> bool:
 
 def _mirrors(run: Run) -> bool:
     mirrored = run.version.content["mode"] == Mode.MIRROR and run.sync.delete_policy != Sync.DeletePolicy.IGNORE
-    return mirrored and run.kind in KINDS
+    return mirrored and run.kind in KINDS and run.sync.direction != Direction.PULL
 
 
 def withheld(run: Run) -> int:

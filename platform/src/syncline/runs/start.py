@@ -15,12 +15,14 @@ from syncline import background
 from syncline.connections import access
 from syncline.contract import ConfigError
 from syncline.registry import dataset
+from syncline.syncs.engine import Direction, MappingContent
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import refuse_drift
 
 from .close import close_run
 from .models import Run, RunPart
-from .queue import QUEUE, add_keys
+from .pull import parts as pull_parts
+from .queue import QUEUE, WHOLE, add_keys
 
 JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS)
 
@@ -34,9 +36,18 @@ def start_run(sync: Sync, *, kind: str = Run.Kind.FULL, trigger: str = "manual",
     check(sync, user)
     priority = RunPart.Priority.BACKFILL if trigger in ("manual", "api") else RunPart.Priority.SCHEDULED
     with created(sync, kind=kind, trigger=trigger, requested_by=user) as run:
-        RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, priority=priority)
-        RunPart.objects.create(run=run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED, priority=priority)
+        content = MappingContent.from_json(run.version.content)
+        if content.pulls:
+            pull_parts.add(run, priority)
+        if content.pushes and (kind in WHOLE or not content.pulls):
+            _add_push_parts(run, priority, after_pull=content.pulls)
     return run
+
+
+def _add_push_parts(run: Run, priority: int, *, after_pull: bool) -> None:
+    state = RunPart.State.BLOCKED if after_pull else RunPart.State.QUEUED
+    RunPart.objects.create(run=run, kind=RunPart.Kind.PREPARE, state=state, priority=priority)
+    RunPart.objects.create(run=run, kind=RunPart.Kind.RANGE, state=RunPart.State.BLOCKED, priority=priority)
 
 
 def push_keys(
@@ -114,6 +125,12 @@ def check(sync: Sync, user: User | None) -> None:
             f"{owner}, the owner of {sync.connection.name}, may not read {sync.dataset} (permission {permission})."
             " Give the permission, or another owner."
         )
+    for wanted in dataset(sync.dataset).info.write_permissions if sync.direction != Direction.PUSH else ():
+        if not owner.has_perm(wanted):
+            raise ConfigError(
+                f"{owner}, the owner of {sync.connection.name}, may not change {sync.dataset} (permission {wanted})."
+                " Give the permission, or another owner."
+            )
     refuse_drift(sync)
 
 

@@ -83,4 +83,5 @@ def _state(link: Any, run_id: int) -> LinkState:
         link.last_run_id == run_id,
         link.code,
         link.reason,
+        link.seen,
     )

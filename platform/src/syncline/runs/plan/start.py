@@ -11,6 +11,7 @@ from syncline.contract import ConfigError
 from syncline.registry import connector
 from syncline.runs.models import PlanRow, Run, RunPart
 from syncline.runs.start import check, created, start_run
+from syncline.syncs.engine import Direction
 from syncline.syncs.models import Sync
 
 from .rereading import WRITABLE, applicable, outstanding
@@ -21,6 +22,8 @@ MATCHED: Final = (PlanRow.Action.CREATE, PlanRow.Action.ADOPT)
 
 def start_plan(sync: Sync, *, trigger: str = "manual", user: User | None = None) -> Run:
     """Queues a plan. ConfigError says what has to be done first."""
+    if sync.direction != Direction.PUSH:
+        raise ConfigError("A plan says what a push would do, and this sync pulls as well. Look at its preview instead.")
     found = connector(sync.connection.connector)
     if "fetch" not in found.implements:
         raise ConfigError(f"{found.title} cannot tell the values of given records, so there is nothing to compare with: no plan.")

@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 
 from syncline.ledger import writer
 from syncline.ledger.records import Fence
+from syncline.ledger.storable import dumps
 from syncline.runs.models import PlanRow
 
 from .rows import COUNTERS, Planned
@@ -45,7 +46,7 @@ def save(fence: Fence, rows: Sequence[Planned]) -> None:
     if not rows:
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_SAVE, [writer.dumps([asdict(row) for row in rows]), fence.run_id, fence.run_id])
+        cursor.execute(_SAVE, [dumps([asdict(row) for row in rows]), fence.run_id, fence.run_id])
         counts = Counter(COUNTERS[row.action] for row in rows)
         counts["waiting"] = sum(any(one["missing"] for one in row.associations.values()) for row in rows)
         known = 0
@@ -78,7 +79,7 @@ RETURNING p.state
 
 def settle(cursor: CursorWrapper, told: Sequence[Told]) -> int:
     """Keeps what became of rows; gives how many are done with. The caller holds the part's fence in the same transaction."""
-    cursor.execute(_SETTLE, [writer.dumps([asdict(one) for one in told])])
+    cursor.execute(_SETTLE, [dumps([asdict(one) for one in told])])
     return sum(state != PlanRow.State.PLANNED for (state,) in cursor.fetchall())
 
 

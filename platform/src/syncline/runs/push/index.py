@@ -20,7 +20,7 @@ from django.db import connection, connections
 from syncline.contract import Capability, MatchRule, ObjectType, Page, PullRequest, Session, UnsupportedFeature
 from syncline.ledger.models import IndexState
 from syncline.ledger.records import Scope
-from syncline.ledger.writer import dumps
+from syncline.ledger.storable import dumps
 from syncline.registry.facade import Connector
 from syncline.runs import crash
 from syncline.syncs.engine import MappingContent

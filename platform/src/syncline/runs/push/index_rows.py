@@ -10,7 +10,7 @@ from django.db import connection
 
 from syncline.contract import RemoteRecord
 from syncline.ledger.records import Scope
-from syncline.ledger.writer import storable
+from syncline.ledger.storable import storable
 
 from .identities import Spec
 

@@ -6,9 +6,10 @@ of the hash stands for the mapping version and the property definitions, so that
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ class LinkState:
 
     `uncertain_seconds`: since its write ended without an answer; negative while it may still be on its way, by another worker.
     `stale`: last looked at more than a day ago. `seen`: this run has already counted it.
+    `seen_there`: the link's fingerprints of what the remote record had when both sides last agreed.
     """
 
     remote_id: str | None
@@ -46,6 +48,7 @@ class LinkState:
     seen: bool
     code: str = ""
     reason: str = ""
+    seen_there: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,14 @@ class Source:
     run_id: int
     force: bool = False
 
+    def changed(self, keys: Sequence[str]) -> dict[str, dt.datetime]:
+        """When these records were changed last, where the dataset tells."""
+        field, name = self.dataset.key_field, self.dataset.info.modified
+        if not name or not keys:
+            return {}
+        rows = self.dataset.rows((name,), "").filter(**{f"{field}__in": list(keys)}).values_list(field, name)
+        return {str(key): moment for key, moment in rows if moment is not None}
+
     def queryset(self) -> Any:
         return self.dataset.rows(self.fields, self.segment, self.owner)
 
@@ -114,7 +125,7 @@ WITH src AS MATERIALIZED (
            l.delivered AS delivered_, l.associations AS associations_, l.source_hash AS source_hash_,
            l.refused_digest AS refused_, l.uncertain_op AS doubt_, extract(epoch FROM now() - l.uncertain_at)::float AS seconds_,
            l.last_run_id IS DISTINCT FROM %s AS old_, l.code AS code_, l.reason AS reason_, {busy} AS busy_,
-           coalesce(l.checked_at < now() - interval '{recheck}', false) AS stale_
+           coalesce(l.checked_at < now() - interval '{recheck}', false) AS stale_, l.seen AS seen_
     FROM src LEFT JOIN LATERAL ({link}) l ON true
 ), summary AS (
     SELECT (SELECT j.c0::text FROM joined j ORDER BY j.c0 DESC LIMIT 1) AS last_, (SELECT count(*) FROM joined) AS read_,
@@ -215,9 +226,8 @@ def _row(source: Source, values: Sequence[Any], rest: Sequence[Any]) -> Row:
 
 
 def _link(values: Sequence[Any]) -> LinkState:
-    remote_id, state, revision, delivered, associations, source_hash, refused, doubt, seconds, old, code, reason, _busy, stale = (
-        values
-    )
+    remote_id, state, revision, delivered, associations, source_hash, refused, doubt, seconds, old, code, reason, *rest = values
+    _busy, stale, seen = rest
     return LinkState(
         remote_id,
         state,
@@ -232,6 +242,7 @@ def _link(values: Sequence[Any]) -> LinkState:
         not old,
         code,
         reason,
+        _json(seen),
     )
 
 

@@ -99,6 +99,8 @@ def _delivered(policy: Policy, work: Work, result: PushResult) -> Answer:
         status=result.status,
         sent=_sent(work),
         counter=_counter(work, result),
+        seen=work.write.seen,
+        clashes=work.write.clashes,
     )
     if work.op is Op.ASSOCIATE:
         return Answer(replace(stored, associations=held_after(work.references, work.have)))

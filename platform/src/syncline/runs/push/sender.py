@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import IntegrityError
@@ -20,6 +21,7 @@ from syncline.contract import (
     PushResult,
     RecordError,
     RecordRejected,
+    RemoteRecord,
     Retryable,
     Session,
     Status,
@@ -32,7 +34,9 @@ from syncline.ledger.models import Link
 from syncline.ledger.records import Fence, Mark, Outcome, Problem, Scope
 from syncline.registry.facade import Connector
 from syncline.runs import crash
-from syncline.syncs.engine.diff import UNSURE, plan_write
+from syncline.syncs.engine.content import Owner
+from syncline.syncs.engine.diff import Before, plan_write
+from syncline.syncs.engine.threeway import UNSURE, newest
 
 from .definitions import Definitions
 from .lookup import owners
@@ -47,7 +51,10 @@ UNDONE = (Retryable, AuthError, ConfigError, UnsupportedFeature)
 
 @dataclass(frozen=True)
 class Sender:
-    """Used from several threads; holds no state of its own. `store`: takes the place of the ledger's writer, and ends in it."""
+    """Used from several threads; holds no state of its own.
+
+    `store`: takes the place of the ledger's writer, and ends in it. `changed_here`: when records of ours were changed last.
+    """
 
     connector: Connector
     session: Session
@@ -56,6 +63,7 @@ class Sender:
     fence: Fence
     definitions: Definitions | None = None
     store: Callable[[Scope, Fence, Sequence[Outcome]], frozenset[str]] | None = None
+    changed_here: Callable[[Sequence[str]], Mapping[str, dt.datetime]] | None = None
 
     def keep(self, outcomes: list[Outcome]) -> None:
         """What was learnt in another way than by a batch."""
@@ -122,16 +130,29 @@ class Sender:
             properties=names,
             associations=(),
         )
+        changed = self._changed_here(asking)
         ready: list[Work] = []
         for work in batch:
             there = current.get(work.remote_id or "") if work.write.needs_remote else None
             if there is not None:
-                write = plan_write(self.policy.mapping, work.mapped, work.delivered, creating=False, remote=there.properties)
+                before = self._before(work, there, changed)
+                write = plan_write(
+                    self.policy.mapping, work.mapped, work.delivered, creating=False, remote=there.properties, before=before
+                )
                 work = replace(work, write=write)  # noqa: PLW2901
             elif work.write.needs_remote:
                 work = replace(work, write=replace(work.write, needs_remote=frozenset()))  # noqa: PLW2901
             ready.append(work)
         return self._without_idle(ready, sent)
+
+    def _before(self, work: Work, there: RemoteRecord, changed: Mapping[str, dt.datetime]) -> Before:
+        """What both sides were when they last agreed, and on which the record was changed last."""
+        seen = work.row.link.seen_there if work.row.link else {}
+        return Before(seen, newest(there.modified_at, changed.get(work.key)))
+
+    def _changed_here(self, works: Sequence[Work]) -> Mapping[str, dt.datetime]:
+        decides = Owner.NEWEST in self.policy.mapping.owners.values()
+        return self.changed_here([w.key for w in works]) if decides and self.changed_here else {}
 
     def _unseen(self, work: Work) -> Work:
         """Nobody can say what is there: what was suspended is written again."""

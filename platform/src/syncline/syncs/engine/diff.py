@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from syncline.contract.values import Value
@@ -12,9 +12,7 @@ from .canonical import fingerprint
 from .compile import CompiledMapping, Mapped
 from .content import NullPolicy, WriteMode
 from .rules import CompiledRule
-
-UNSURE: Final = "?"
-"""Stands for the fingerprint of what was delivered to a property that was suspended since: what is there is not known."""
+from .threeway import UNSURE, Side, bases, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +21,29 @@ class Write:
 
     `needs_remote`: properties whose remote value decides; ask again with `remote` to have them in the other two. Until then
     `settled` keeps what was delivered for them before.
+    `seen`: fingerprints of what will be there, of properties that both sides may change. `clashes`: those that both did change,
+    with our value and theirs; they are not written.
     """
 
     properties: dict[str, Value] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     needs_remote: frozenset[str] = frozenset()
+    seen: dict[str, str] = field(default_factory=dict)
+    clashes: dict[str, tuple[Value, Value]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What both sides were when they last agreed, for properties that both may change: see `threeway`.
+
+    `seen`: the link's fingerprints of what was there; `newer`: on which side the record was changed last.
+    """
+
+    seen: Mapping[str, str] = field(default_factory=dict)
+    newer: Side | None = None
+
+
+NEVER: Final = Before()
 
 
 def plan_write(
@@ -36,6 +52,7 @@ def plan_write(
     delivered: Mapping[str, str] | None,
     creating: bool,
     remote: Mapping[str, Value] | None,
+    before: Before = NEVER,
 ) -> Write:
     """`delivered`: the link's fingerprints, None when unknown (all is sent). `remote`: current values, as far as known.
 
@@ -52,6 +69,11 @@ def plan_write(
             continue
         value = mapped.properties[target]
         print_ = fingerprint(value)
+        if target in compiled.owners and (creating or known.get(target) != print_):
+            if not _shared(write, compiled, rule, value, known, creating, remote, before):
+                needed.add(target)
+                _keep(write, target, known)
+            continue
         undecided = known.get(target) == UNSURE and remote is None
         if undecided or (known.get(target) != print_ and not _place(write, rule, value, creating, remote)):
             needed.add(target)
@@ -59,7 +81,36 @@ def plan_write(
         else:
             write.settled[target] = print_
     write.settled.update({target: UNSURE for target in compiled.unsure if target in known})
-    return Write(write.properties, write.settled, frozenset(needed))
+    return replace(write, needs_remote=frozenset(needed))
+
+
+def _shared(
+    write: Write,
+    compiled: CompiledMapping,
+    rule: CompiledRule,
+    value: Value,
+    known: Mapping[str, str],
+    creating: bool,
+    remote: Mapping[str, Value] | None,
+    before: Before,
+) -> bool:
+    """A property that they may have changed as well; False when their value has to be asked for first."""
+    target = rule.target
+    if remote is None and not creating:
+        return False
+    there = None if creating else (remote or {}).get(target)
+    delivered, seen = bases(known, before.seen, target)
+    side = Side.HERE if creating else holds(compiled.owners[target], value, there, delivered, seen, before.newer)
+    if side in (Side.AGREED, Side.HERE):
+        write.settled[target] = fingerprint(value)
+        if side is Side.HERE:
+            _place(write, rule, value, creating, remote or {})
+        write.seen[target] = fingerprint(write.properties.get(target, there))
+    else:
+        _keep(write, target, known)
+    if side is Side.CONFLICT:
+        write.clashes[target] = (value, there)
+    return True
 
 
 def _keep(write: Write, target: str, known: Mapping[str, str]) -> None:

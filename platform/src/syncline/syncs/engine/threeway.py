@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +23,9 @@ class Side(StrEnum):
 
 EMPTY: Final = fingerprint(None)
 
+UNSURE: Final = "?"
+"""Stands for the fingerprint of what was delivered to a property that was suspended since: what is there is not known."""
+
 
 def holds(owner: str, here: Value, there: Value, delivered: str | None, seen: str | None, newer: Side | None = None) -> Side:
     """`delivered`, `seen`: fingerprints of our value and theirs when both last agreed, None when they never did.
@@ -36,6 +41,19 @@ def holds(owner: str, here: Value, there: Value, delivered: str | None, seen: st
     if changed_here != changed_there:
         return _one_side(owner, changed_here)
     return _overlap(owner, newer) if changed_here else Side.QUIET
+
+
+def newest(there: dt.datetime | None, here: dt.datetime | None) -> Side | None:
+    """On which side a record was changed last; None when one of the moments is not known."""
+    if there is None or here is None:
+        return None
+    return Side.THERE if there > here else Side.HERE
+
+
+def bases(delivered: Mapping[str, str], seen: Mapping[str, str], name: str) -> tuple[str | None, str | None]:
+    """The two fingerprints of a property for `holds`, from what a link keeps: what was delivered there was seen there."""
+    ours, theirs = delivered.get(name), seen.get(name) or delivered.get(name)
+    return None if ours == UNSURE else ours, None if theirs == UNSURE else theirs
 
 
 def _one_side(owner: str, changed_here: bool) -> Side:

@@ -1,0 +1,134 @@
+"""Lots of records: pages are read ahead in a thread while earlier ones are stored, and watched for listings that go astray."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from django.db import connections
+
+from syncline.contract import Page, Permanent, RemoteRecord, Retryable
+
+LOT = 1000
+"""Records that are stored together at most, when they come faster than they can be stored."""
+
+AHEAD = 12
+"""Pages that may wait to be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Some records and the position after them, None when there are no more. `asked`: nothing, or ids that gave no record."""
+
+    records: Sequence[RemoteRecord]
+    position: str | None
+    nameless: int = 0
+
+
+class Astray(Permanent):
+    """The system's listing does not come to an end. Run the sync again; if that does not help, report it with the run."""
+
+
+def watched(pages: Iterable[Page], begun_at: str | None) -> Iterator[Page]:
+    """Raises Astray when the listing comes back to a place where it was: it would go on for ever."""
+    been = {begun_at} if begun_at else set()
+    for page in pages:
+        yield page
+        if page.position is None:
+            return
+        if page.position in been:
+            raise Astray("The listing came back to a page that it had given before, and would never end. What came is stored.")
+        been.add(page.position)
+    raise Retryable("The listing ended without saying that it had come to its end. It goes on from the last page.")
+
+
+def tidy(records: Iterable[RemoteRecord]) -> tuple[list[RemoteRecord], int]:
+    """Each record once, as it came last, in the order of their ids; and how many had none."""
+    found, nameless = {}, 0
+    for record in records:
+        if record.id:
+            found[record.id] = record
+        else:
+            nameless += 1
+    return [found[key] for key in sorted(found, key=_order)], nameless
+
+
+def _order(id_: str) -> tuple[int, str]:
+    return len(id_), id_
+
+
+def batched(ids: Sequence[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(ids), size):
+        yield list(ids[start : start + size])
+
+
+class _Ended:
+    """After the last page; `error`: why it ended before."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+@contextmanager
+def ahead(pages: Iterable[Page]) -> Iterator[Iterator[Lot]]:
+    """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error."""
+    waiting: queue.Queue[Page | _Ended] = queue.Queue(AHEAD)
+    stop = threading.Event()
+    thread = threading.Thread(target=_read, args=(pages, waiting, stop), name="pull", daemon=True)
+    thread.start()
+    try:
+        yield _lots(waiting)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _read(pages: Iterable[Page], waiting: queue.Queue[Page | _Ended], stop: threading.Event) -> None:
+    ended = _Ended()
+    try:
+        for page in pages:
+            if not _put(waiting, page, stop):
+                break
+    except Exception as error:  # noqa: BLE001 - raised where the lots are used
+        ended = _Ended(error)
+    finally:
+        if close := getattr(pages, "close", None):
+            close()
+        connections.close_all()
+    _put(waiting, ended, stop)
+
+
+def _put(waiting: queue.Queue[Page | _Ended], item: Page | _Ended, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            waiting.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _lots(waiting: queue.Queue[Page | _Ended]) -> Iterator[Lot]:
+    ended: _Ended | None = None
+    while ended is None:
+        pages: list[Page] = []
+        item = waiting.get()
+        while True:
+            if isinstance(item, _Ended):
+                ended = item
+                break
+            pages.append(item)
+            if sum(len(page.records) for page in pages) >= LOT:
+                break
+            try:
+                item = waiting.get_nowait()
+            except queue.Empty:
+                break
+        if pages:
+            records, nameless = tidy(record for page in pages for record in page.records)
+            yield Lot(records, pages[-1].position, nameless)
+    if ended.error is not None:
+        raise ended.error

@@ -1,0 +1,187 @@
+"""The parts of a pull: pages of the account, records by their ids, and what is not there any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from syncline import background
+from syncline.contract import Page, RemoteRecord
+from syncline.ledger import pull_writer, writer
+from syncline.ledger.models import ErrorGroup, IndexState, Link
+from syncline.runs import claims, crash
+from syncline.runs.job import Job
+from syncline.runs.models import Run, RunPart
+from syncline.runs.push import index_rows
+from syncline.runs.push import prepare as preparation
+from syncline.runs.push.definitions import note_suspended
+from syncline.runs.queue import QUEUE
+
+from . import arriving, ground, missing, pages, window
+from .ground import Ground
+from .pages import Lot
+from .window import Window
+
+FETCHED = 500
+"""Records that are fetched and stored together."""
+
+
+def pull_pages(job: Job) -> None:
+    """Ends with the part done, or given back where it stands."""
+    note_suspended(job.run.pk, job.mapping)
+    now = window.opened(job.run, job.object_type)
+    opened = ground.opened(job, whole=now.whole)
+    if opened.finder.staged and not now.position and not now.archived:
+        _stage(job)
+    while True:
+        if not _read(opened, now):
+            claims.release(job.claim.fence)
+            return
+        if now.archived or now.whole or not job.object_type.pull_archived:
+            break
+        now = now.then()
+    _finish(opened, now)
+
+
+def _stage(job: Job) -> None:
+    """All our unlinked records become candidates: which of them is a remote record may be?"""
+    if job.mapping.content.match.steps:
+        preparation.stage_candidates(job.identifying(), job.alive)
+        preparation.analyse()
+
+
+def _read(opened: Ground, now: Window) -> bool:
+    """False when it was told to stop first."""
+    job = opened.job
+    asked = now.request(opened.flow)
+    listing: Iterator[Page] = iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=asked))
+    try:
+        with pages.ahead(pages.watched(listing, asked.position)) as lots:
+            for lot in lots:
+                _store(opened, now, lot)
+                if job.interrupted() and lot.position is not None:
+                    return False
+    except pages.Astray:
+        _restart(now)
+        raise
+    return True
+
+
+def _store(opened: Ground, now: Window, lot: Lot) -> None:
+    def also(cursor: CursorWrapper) -> None:
+        if now.whole:
+            pull_writer.list_ids(cursor, opened.flow.run_id, [r.id for r in lot.records])
+        window.moved(cursor, now, lot.position)
+
+    records = [replace(r, archived=True) for r in lot.records] if now.archived else lot.records
+    arriving.land(opened, records, also, nameless=lot.nameless)
+
+
+def _restart(now: Window) -> None:
+    """A listing that went astray is begun anew by the next run."""
+    with connection.cursor() as cursor:
+        window.moved(cursor, replace(now, archived=False), None)
+
+
+def _finish(opened: Ground, now: Window) -> None:
+    """What waited for the listing may begin; after a whole one, what is linked and was not in it comes last."""
+    job, scope = opened.job, opened.flow.scope
+    crash.point("pull.end")
+    if now.whole and opened.spec.steps:
+        index_rows.forget(scope, "seen_at < %s AND property = ANY(%s)", now.until, opened.spec.names)
+    with transaction.atomic(), connection.cursor() as cursor:
+        Run.objects.select_for_update(no_key=True).get(pk=job.run.pk)
+        window.closed(cursor, now)
+        waiting = job.run.parts.filter(state=RunPart.State.BLOCKED)
+        waiting.filter(kind__in=(RunPart.Kind.FETCH, RunPart.Kind.PREPARE)).update(state=RunPart.State.QUEUED)
+        if now.whole:
+            RunPart.objects.create(run=job.run, kind=RunPart.Kind.MISSING, priority=job.part.priority)
+            _keep_index(opened, now)
+        if not claims.finish(job.claim.fence):
+            raise writer.FenceLost
+        background.ring(QUEUE)
+
+
+def _keep_index(opened: Ground, now: Window) -> None:
+    """A whole listing is one of the identity index as well."""
+    if opened.spec.steps:
+        scope = opened.flow.scope
+        fresh = {"indexed": opened.spec.to_json(), "listed_at": now.until, "seen_until": now.until}
+        IndexState.objects.update_or_create(connection_id=scope.connection_id, object_type=scope.object_type, defaults=fresh)
+
+
+def fetch_records(job: Job) -> None:
+    """Records by their ids: those an event told of, those put off, those somebody asked for."""
+    opened = ground.opened(job)
+    if opened.finder.staged:
+        _stage(job)
+    left = job.part.keys[int(job.part.cursor or 0) :]
+    done = len(job.part.keys) - len(left)
+    for ids in pages.batched(left, FETCHED):
+        records = fetched(opened, ids)
+        done += len(ids)
+        arriving.land(opened, records, _moved_to(job, done), counted=not job.part.round)
+        if job.interrupted() and done < len(job.part.keys):
+            claims.release(job.claim.fence)
+            return
+    claims.finish(job.claim.fence)
+
+
+def _moved_to(job: Job, position: int) -> arriving.Also:
+    def also(cursor: CursorWrapper) -> None:
+        cursor.execute("UPDATE syncline_runpart SET cursor = %s WHERE id = %s", [str(position), job.part.pk])
+
+    return also
+
+
+def fetched(opened: Ground, ids: Sequence[str]) -> list[RemoteRecord]:
+    """Each as it is now: what is not there any more counts as archived, what answers with another id was merged into that."""
+    job, flow = opened.job, opened.flow
+    found = job.connector.call.fetch(
+        session=job.session,
+        object_type=job.object_type,
+        ids=list(ids),
+        properties=list(flow.inbound.properties),
+        associations=list(dict.fromkeys(r.object_type for r in flow.inbound.references)),
+    )
+    records: dict[str, RemoteRecord] = {}
+    for asked in ids:
+        record = found.get(asked)
+        if record is None:
+            records[asked] = RemoteRecord(asked, {}, archived=True)
+        elif record.id != asked:
+            known = records.get(record.id, record)
+            records[record.id] = replace(known, merged=(*known.merged, asked))
+        else:
+            records.setdefault(asked, record)
+    return pages.tidy(records.values())[0]
+
+
+def look_for_missing(job: Job) -> None:
+    """After a whole listing: what is linked and was not in it is asked for by its id before it counts as gone."""
+    opened = ground.opened(job)
+    if reason := missing.empty_listing(job):
+        _say_empty(job, reason)
+    else:
+        for ids in missing.ids(job):
+            arriving.land(opened, fetched(opened, ids), counted=False)
+            if job.interrupted():
+                claims.release(job.claim.fence)
+                return
+    missing.forget(job.run.pk)
+    claims.finish(job.claim.fence)
+
+
+def _say_empty(job: Job, reason: str) -> None:
+    told = ErrorGroup(
+        run_id=job.run.pk,
+        cause="empty listing",
+        state=Link.State.PENDING,
+        code="empty_listing",
+        message=reason,
+        count=1,
+    )
+    ErrorGroup.objects.bulk_create([told], ignore_conflicts=True)
