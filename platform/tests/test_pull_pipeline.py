@@ -112,6 +112,18 @@ class TestWhole:
         assert counts(last) == {"ambiguous": 1}
         assert "4 from there for review" in last.reason
 
+    def test_in_a_listing_the_first_of_several_alike_is_taken_in_and_the_others_are_for_review(self, world: World) -> None:
+        first, second, third = (world.vendor.seed("people", name=f"Twin {n}", email="twin@example.org") for n in range(3))
+        sync = world.pulling()
+
+        run, again = world.run(sync), world.run(sync)
+
+        assert counts(run) == {"created": 1, "ambiguous": 2}
+        assert world.linked().keys() == {first}
+        assert world.arrivals().keys() == {second, third}
+        assert {state for state, _ in world.arrivals().values()} == {"ambiguous"}
+        assert counts(again) == {"unchanged": 1, "ambiguous": 2}
+
     def test_a_record_that_bears_our_key_is_ours_again(self, world: World) -> None:
         mine = User.objects.create(username="u1", first_name="Mine", email="other@example.org")
         sync = world.pulling()
@@ -183,6 +195,21 @@ class TestChanges:
         run.refresh_from_db()
         assert set(world.here()) == {"Name 2", "Name 4"}
         assert run.state == Run.State.SUCCEEDED
+
+    def test_a_record_to_which_a_write_of_ours_is_on_its_way_waits_for_the_answer(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        Link.objects.filter(remote_id=ids[0]).update(state=State.UNCERTAIN, uncertain_op="update")
+        world.vendor.edit(ids[0], city="Theirs")
+
+        run = world.changes(sync)
+
+        assert world.here()["Name 0"][1] == "City 0"
+        assert "1 put off until the next run" in run.reason
+        Link.objects.filter(remote_id=ids[0]).update(state=State.DELIVERED, uncertain_op="")
+        world.run(sync)
+        assert world.here()["Name 0"][1] == "Theirs"
 
     def test_records_merged_there_keep_one_of_ours(self, world: World) -> None:
         ids = seed(world, 3)

@@ -13,7 +13,7 @@ from syncline.contract import Dataset, MatchStep, RemoteRecord
 from syncline.ledger.models import Link
 from syncline.ledger.records import Problem, Scope
 from syncline.runs.push.identities import WIDEST, index_name, step_values
-from syncline.syncs.engine import CompiledMapping
+from syncline.syncs.engine import CompiledMapping, Mode
 
 from .work import Place
 
@@ -64,7 +64,24 @@ class Finder:
             self._there({v for mine in values.values() for v in mine}),
             self._keyed(records),
         )
-        return {record.id: self._place(record, values[record.id], found) for record in records}
+        places: dict[str, Place] = {}
+        fresh: dict[Value, str] = {}
+        for record in records:
+            place = self._place(record, values[record.id], found)
+            if place == NEW and self.mapping.content.mode != Mode.UPDATE:
+                place = self._as_new(record, values[record.id], fresh)
+            places[record.id] = place
+        return places
+
+    def _as_new(self, record: RemoteRecord, values: frozenset[Value], fresh: dict[Value, str]) -> Place:
+        """Not like one that is taken in just before it; `fresh`: what those bear."""
+        strong = sorted(v for v in values if not self.steps[v[0]].only_if_unique)
+        if twin := next((value for value in strong if value in fresh), None):
+            by = f"{self.steps[twin[0]].property} “{twin[1]}”"
+            said = f"It shares {by} with remote record {fresh[twin]}, which was taken in. {_MERGE}"
+            return Place(problem=Problem("several_remote", said, group="several"))
+        fresh.update(dict.fromkeys(strong, record.id))
+        return NEW
 
     def _values(self, record: RemoteRecord) -> frozenset[Value]:
         return frozenset((n, v) for n, step in enumerate(self.steps) for v in step_values(step, record))
