@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from syncline.contract import ConnectorSpec, Http, OutcomeUnknown, PullRequest, Response, Session
 from syncline.contract.testing.check import told
+from syncline.contract.testing.delivery import Delivery
 from syncline.contract.testing.lab import Lab, opened
 from syncline.contract.testing.proxy import Fault
 from syncline.contract.testing.suite import CHECKS, breach_of, conformance, left_out
@@ -24,12 +26,22 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "docs" / "examples" / "notes"
 sys.path += [path for path in (str(EXAMPLE / "src"), str(HERE)) if path not in sys.path]
 
-from saboteurs import bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings  # noqa: E402
+from saboteurs import (  # noqa: E402
+    bulk,
+    describing,
+    failing,
+    hearing,
+    moving,
+    noisy_models,
+    noisy_network,
+    noisy_settings,
+    pulling,
+)
 from saboteurs.breaks import SABOTEURS  # noqa: E402
 from syncline_notes import sandbox  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings)
+MODULES = (bulk, describing, failing, hearing, moving, noisy_models, noisy_network, noisy_settings, pulling)
 pytestmark = pytest.mark.unit
 
 
@@ -52,11 +64,24 @@ def in_a_thread(connector: ConnectorSpec) -> Iterator[Server]:
     thread.start()
     try:
         headers = {"Authorization": f"Bearer {sandbox.TOKEN}"}
-        yield Server(url=server.url, headers=headers, settings={"base_url": "{url}"})
+        yield Server(
+            url=server.url,
+            headers=headers,
+            settings={"base_url": "{url}"},
+            still=partial(stopped, server.store),
+            merge=server.store.merge,
+        )
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def stopped(store: sandbox.Store) -> Iterator[None]:
+    store.stop_clock(still=True)
+    yield
+    store.stop_clock(still=False)
 
 
 def failing_checks(connector: ConnectorSpec, target: Target) -> dict[str, str]:
@@ -136,6 +161,10 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bulk-results", {"rejected": None}, "rejected"),
     ("missing-record", {"missing_id": ""}, "missing_id"),
     ("fetch-gone", {"missing_id": ""}, "missing_id"),
+    ("removal", {"missing_id": ""}, "missing_id"),
+    ("pull-empty-page", {"empty_pages": ()}, "empty_pages"),
+    ("webhook-genuine", {"webhooks": ()}, "webhooks"),
+    ("webhook-unknown", {"webhooks": (Delivery(sign=lambda *_: {}),)}, "webhooks"),
     ("create-properties", {"create": ()}, "create"),
     ("suggested-mapping", {"dataset": None}, "dataset"),
     ("round-trip", {"record": lambda n: {"title": f"Note {n}"}}, "record"),

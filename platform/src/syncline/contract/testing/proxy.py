@@ -7,9 +7,9 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ class Fault:
 
     `status`, `headers`, `body`: an answer instead of the server's. `cut`: the connection ends without an answer.
     `stall`: no answer comes. `forward`: the server gets the request all the same, before that. `writes`: reads pass.
+    `edit`: the server's answer comes, with its JSON turned into what this gives. `once`: only the first request is struck.
     """
 
     status: int = 0
@@ -34,6 +35,8 @@ class Fault:
     stall: bool = False
     forward: bool = False
     writes: bool = False
+    edit: Callable[[Any], Any] | None = None
+    once: bool = False
 
 
 def answer(status: int, body: Any = None, *, writes: bool = False, forward: bool = False, **headers: str) -> Fault:
@@ -62,6 +65,10 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def _edited(reply: _Answer, edit: Callable[[Any], Any]) -> _Answer:
+    return replace(reply, body=json.dumps(edit(json.loads(reply.body))).encode())
 
 
 class FaultProxy:
@@ -135,8 +142,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = proxy.fault
         if fault is None or (fault.writes and not seen.write):
             self._send(self._forward(seen))
-        else:
-            self._play(fault, seen)
+            return
+        if fault.once:
+            proxy.fault = None
+        self._play(fault, seen)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815 - names given by http.server
 
@@ -144,6 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def _play(self, fault: Fault, seen: Seen) -> None:
+        if fault.edit:
+            self._send(_edited(self._forward(seen, plain=True), fault.edit))
+            return
         if fault.forward:
             self._forward(seen)
         if fault.stall:
@@ -154,12 +166,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(_Answer(fault.status, fault.headers, fault.body))
 
-    def _forward(self, seen: Seen) -> _Answer:
+    def _forward(self, seen: Seen, *, plain: bool = False) -> _Answer:
         proxy = self.server.proxy
         host, port = proxy.upstream.hostname or "", proxy.upstream.port
         connection = http.client.HTTPConnection(host, port, timeout=30)
         try:
-            connection.request(seen.method, proxy.upstream.path + seen.path, seen.body or None, self._outgoing())
+            connection.request(seen.method, proxy.upstream.path + seen.path, seen.body or None, self._outgoing(plain=plain))
             reply = connection.getresponse()
             return _Answer(reply.status, dict(reply.getheaders()), reply.read())
         except OSError as error:
@@ -167,9 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _outgoing(self) -> dict[str, str]:
-        swap = self.server.proxy.swap
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+    def _outgoing(self, *, plain: bool) -> dict[str, str]:
+        """`plain`: the answer is to come uncompressed."""
+        swap, left_out = self.server.proxy.swap, HOP_BY_HOP | ({"accept-encoding"} if plain else set())
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
         return {name: swap.get((name.lower(), value), value) for name, value in kept.items()}
 
     def _send(self, reply: _Answer) -> None:
