@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from syncline.contract import Kind, ObjectType, RemoteRecord, Value
+from syncline.contract import Kind, ObjectType, PastValue, RemoteRecord, Retryable, Value
+
+#: Properties with the ids of records that were merged into this one. HubSpot leaves out what an object does not have.
+MERGED: Final = ("hs_merged_object_ids", "hs_calculated_merged_vids")
 
 
 def to_wire(value: Value) -> str:
@@ -30,14 +34,61 @@ def from_wire(kind: Kind, name: str, raw: Any) -> Value:
         return str(raw)
 
 
+class Reader:
+    """Makes records of one object; made once for many of them, because an object has hundreds of properties."""
+
+    def __init__(self, object_type: ObjectType) -> None:
+        self._title = object_type.title
+        self._kinds = {p.name: p.kind for p in object_type.properties}
+
+    def __call__(self, raw: Any) -> RemoteRecord:
+        if not isinstance(raw, dict) or not raw.get("id") or not isinstance(raw.get("properties") or {}, dict):
+            raise Retryable(f"HubSpot listed one of {self._title} without an id or in no known form. It is asked again.")
+        values = raw.get("properties") or {}
+        return RemoteRecord(
+            id=str(raw["id"]),
+            properties={name: self._value(name, value) for name, value in values.items()},
+            archived=bool(raw.get("archived")),
+            modified_at=_latest(raw.get("updatedAt"), raw.get("archivedAt")),
+            merged=_merged(str(raw["id"]), values),
+            history={name: self._history(name, past) for name, past in (raw.get("propertiesWithHistory") or {}).items()},
+        )
+
+    def _value(self, name: str, value: Any) -> Value:
+        return from_wire(self._kinds.get(name, Kind.STRING), name, value)
+
+    def _history(self, name: str, past: Iterable[Mapping[str, Any]]) -> tuple[PastValue, ...]:
+        dated = [(at, each) for each in past if (at := _latest(each.get("timestamp")))]
+        dated.sort(key=lambda pair: pair[0], reverse=True)
+        return tuple(PastValue(self._value(name, each.get("value")), at, _author(each)) for at, each in dated)
+
+
 def record(object_type: ObjectType, raw: Mapping[str, Any]) -> RemoteRecord:
-    kinds = {p.name: p.kind for p in object_type.properties}
-    return RemoteRecord(
-        id=str(raw["id"]),
-        properties={n: from_wire(kinds.get(n, Kind.STRING), n, v) for n, v in (raw.get("properties") or {}).items()},
-        archived=bool(raw.get("archived")),
-        modified_at=_moment(raw["updatedAt"]) if raw.get("updatedAt") else None,
-    )
+    return Reader(object_type)(raw)
+
+
+def with_merged(names: Iterable[str]) -> list[str]:
+    """The properties to ask for: those wanted, and those that tell which records were merged into one."""
+    return list(dict.fromkeys((*names, *MERGED)))
+
+
+def _merged(own: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """HubSpot puts semicolons between ids; contacts have an older list too, which adds a time to each: `101:1493131580297`."""
+    parts = [part.partition(":")[0].strip() for name in MERGED for part in str(values.get(name) or "").split(";")]
+    return tuple(dict.fromkeys(part for part in parts if part and part != own))
+
+
+def _author(past: Mapping[str, Any]) -> str:
+    return str(past.get("sourceLabel") or past.get("sourceType") or "")
+
+
+def _latest(*raw: Any) -> dt.datetime | None:
+    """The latest of the moments that can be read."""
+    found = []
+    for text in raw:
+        with suppress(ValueError, OverflowError, OSError):
+            found += [_moment(str(text))] if text else []
+    return max(found, default=None)
 
 
 def _number(raw: str) -> Value:
