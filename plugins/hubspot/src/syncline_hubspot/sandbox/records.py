@@ -14,6 +14,18 @@ from .wire import Json
 Values = dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    at: str
+    source: str
+    values: dict[str, tuple[str | None, str | None]]
+    """Before and after, by property."""
+
+
+MOST_EDITS = 45
+"""HubSpot keeps 45 values of a contact's property, 20 of others; here it is edits of the record."""
+
+
 @dataclass(slots=True)
 class Record:
     """`values` is replaced, never changed in place, so that older views of it stay what they were."""
@@ -29,6 +41,8 @@ class Record:
     """The values search knows; None while it does not know the record."""
     pending: tuple[tuple[float, Values | None], ...] = ()
     """What search will know, and from when."""
+    past: tuple[Edit, ...] = ()
+    """The latest edits, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
