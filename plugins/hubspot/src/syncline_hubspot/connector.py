@@ -155,10 +155,12 @@ class HubSpot(ConnectorSpec):
 
     @hookimpl
     def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:
+        owners.refuse(object_type)
         return create(Client(session), object_type, properties)
 
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        owners.refuse(object_type)
         return push.push(Client(session), object_type, changes)
 
     @hookimpl

@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from syncline.contract import Choice, ConfigError, Kind, ObjectType, Page, Property, PullRequest, RemoteRecord, Session
+from syncline.contract import (
+    Choice,
+    ConfigError,
+    Kind,
+    ObjectType,
+    Page,
+    Property,
+    PullRequest,
+    RemoteRecord,
+    Session,
+    UnsupportedFeature,
+)
 
 from .client import PAGE, Client
 from .errors import Json, Refused
@@ -25,6 +36,11 @@ FIELDS: Final = (
     ("teams", "Teams", Kind.SET),
     ("archived", "Archived", Kind.BOOLEAN),
 )
+
+
+def refuse(kind: ObjectType) -> None:
+    if kind.key == KEY:
+        raise UnsupportedFeature("HubSpot's owners can be read only: they are users, and managed in HubSpot's settings.")
 
 
 def known(session: Session, client: Client) -> list[Json] | None:
