@@ -140,7 +140,8 @@ def _seeded(writer: Writer, given: Json) -> str:
     except Refusal as refusal:
         raise refused(f"{given}: {refusal.text(writer.portal.id)}") from refusal
     record.values.update({name: str(value) for name, value in known.items() if name not in writable})
-    record.touch_at, record.pending, record.indexed = 0.0, (), record.values
+    record.touch_at, record.pending = 0.0, ()
+    table.index(record, writer.now, 0.0)
     table.claim(record.id, record.values)
     return record.id
 

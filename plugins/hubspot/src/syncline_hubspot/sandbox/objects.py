@@ -43,9 +43,10 @@ class View:
         self.history = [name for name in history if name in table.definitions]
 
     def __call__(self, record: Record) -> Json:
-        self.table.settle(record, self.now, self.portal.config.index_lag_s)
-        values = record.values
-        shown = shape(self.portal, self.table, record, {name: values.get(name) for name in self.names})
+        if record.touch_at or record.pending:
+            self.table.settle(record, self.now, self.portal.config.index_lag_s)
+        get = record.values.get
+        shown = shape(self.portal, self.table, record, {name: get(name) for name in self.names})
         if self.history:
             shown["propertiesWithHistory"] = {name: _versions(record, name) for name in self.history}
         return shown
