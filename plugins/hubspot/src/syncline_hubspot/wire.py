@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -28,8 +27,12 @@ def from_wire(kind: Kind, name: str, raw: Any) -> Value:
     """A value that does not fit its property's type stays text, so that it differs from whatever we would write."""
     if raw is None or raw == "":
         return None
+    return _converted(READERS.get(name) or KINDS.get(kind, str), raw)
+
+
+def _converted(convert: Callable[[str], Value], raw: Any) -> Value:
     try:
-        return READERS.get(name, KINDS.get(kind, str))(str(raw))
+        return convert(str(raw))
     except (ValueError, InvalidOperation, OverflowError):
         return str(raw)
 
@@ -39,7 +42,8 @@ class Reader:
 
     def __init__(self, object_type: ObjectType) -> None:
         self._title = object_type.title
-        self._kinds = {p.name: p.kind for p in object_type.properties}
+        #: Of the properties that are not plain text.
+        self._converters = {p.name: KINDS[p.kind] for p in object_type.properties if p.kind in KINDS} | READERS
 
     def __call__(self, raw: Any) -> RemoteRecord:
         if not isinstance(raw, dict) or not raw.get("id") or not isinstance(raw.get("properties") or {}, dict):
@@ -47,20 +51,24 @@ class Reader:
         values = raw.get("properties") or {}
         return RemoteRecord(
             id=str(raw["id"]),
-            properties={name: self._value(name, value) for name, value in values.items()},
+            properties=self._values(values),
             archived=bool(raw.get("archived")),
             modified_at=_latest(raw.get("updatedAt"), raw.get("archivedAt")),
             merged=_merged(str(raw["id"]), values),
             history={name: self._history(name, past) for name, past in (raw.get("propertiesWithHistory") or {}).items()},
         )
 
-    def _value(self, name: str, value: Any) -> Value:
-        return from_wire(self._kinds.get(name, Kind.STRING), name, value)
+    def _values(self, raw: Mapping[str, Any]) -> dict[str, Value]:
+        converters = self._converters
+        return {
+            name: (_converted(converters[name], value) if name in converters else str(value)) if value not in (None, "") else None
+            for name, value in raw.items()
+        }
 
     def _history(self, name: str, past: Iterable[Mapping[str, Any]]) -> tuple[PastValue, ...]:
         dated = [(at, each) for each in past if (at := _latest(each.get("timestamp")))]
         dated.sort(key=lambda pair: pair[0], reverse=True)
-        return tuple(PastValue(self._value(name, each.get("value")), at, _author(each)) for at, each in dated)
+        return tuple(PastValue(self._values({name: each.get("value")})[name], at, _author(each)) for at, each in dated)
 
 
 def record(object_type: ObjectType, raw: Mapping[str, Any]) -> RemoteRecord:
@@ -74,7 +82,8 @@ def with_merged(names: Iterable[str]) -> list[str]:
 
 def _merged(own: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     """HubSpot puts semicolons between ids; contacts have an older list too, which adds a time to each: `101:1493131580297`."""
-    parts = [part.partition(":")[0].strip() for name in MERGED for part in str(values.get(name) or "").split(";")]
+    told = [str(text) for name in MERGED if (text := values.get(name))]
+    parts = [part.partition(":")[0].strip() for text in told for part in text.split(";")]
     return tuple(dict.fromkeys(part for part in parts if part and part != own))
 
 
@@ -84,11 +93,14 @@ def _author(past: Mapping[str, Any]) -> str:
 
 def _latest(*raw: Any) -> dt.datetime | None:
     """The latest of the moments that can be read."""
-    found = []
-    for text in raw:
-        with suppress(ValueError, OverflowError, OSError):
-            found += [_moment(str(text))] if text else []
-    return max(found, default=None)
+    return max((at for text in raw if text and (at := _readable(str(text)))), default=None)
+
+
+def _readable(raw: str) -> dt.datetime | None:
+    try:
+        return _moment(raw)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _number(raw: str) -> Value:
@@ -106,6 +118,8 @@ def _moment(raw: str) -> dt.datetime:
 
 
 def _datetime(raw: str) -> str:
+    if len(raw) == 24 and raw[10] == "T" and raw[19] == "." and raw[23] == "Z":  # as most are, and as ours are
+        return raw
     return _moment(raw).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
