@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +67,13 @@ def in_a_thread(connector: ConnectorSpec) -> Iterator[Server]:
             url=server.url,
             headers=headers,
             settings={"base_url": "{url}"},
-            still=partial(stopped, server.store),
+            touch=server.store.touch,
             merge=server.store.merge,
         )
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def stopped(store: sandbox.Store) -> Iterator[None]:
-    store.stop_clock(still=True)
-    yield
-    store.stop_clock(still=False)
 
 
 def failing_checks(connector: ConnectorSpec, target: Target) -> dict[str, str]:

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,11 +22,8 @@ def ask(ready: Mapping[str, Any], path: str, body: Any) -> None:
     requests.post(ready["url"] + path, json=body, headers=headers(ready), timeout=10).raise_for_status()
 
 
-@contextmanager
-def still(ready: Mapping[str, Any]) -> Iterator[None]:
-    ask(ready, "/clock", {"still": True})
-    yield
-    ask(ready, "/clock", {"still": False})
+def touch(ready: Mapping[str, Any], ids: Sequence[str]) -> None:
+    ask(ready, "/notes/touch", {"ids": ids})
 
 
 def merge(ready: Mapping[str, Any], into: str, gone: str) -> None:
@@ -67,7 +63,7 @@ WEBHOOKS = (
     Delivery(sign=signed, method="GET", url="https://syncline.example/in/k3y?challenge=c4f3", challenge=b"c4f3"),
 )
 TARGET = Target(
-    server=sandboxed(headers, still=still, merge=merge),
+    server=sandboxed(headers, touch=touch, merge=merge),
     object_type="notes",
     record=lambda n: {
         "title": f"Note {n}",

@@ -28,6 +28,8 @@ def to_json(one: ObjectType) -> Plain:
         "bulk_rows": one.bulk_rows,
         "bulk_match": list(one.bulk_match),
         "pull_since": one.pull_since,
+        "pull_archived": one.pull_archived,
+        "pull_history": one.pull_history,
     }
 
 
@@ -47,6 +49,8 @@ def from_json(plain: Mapping[str, Any]) -> ObjectType:
         bulk_rows=plain.get("bulk_rows", 0),
         bulk_match=tuple(plain.get("bulk_match", ())),
         pull_since=plain.get("pull_since", False),
+        pull_archived=plain.get("pull_archived", False),
+        pull_history=plain.get("pull_history", False),
     )
 
 

@@ -38,13 +38,12 @@ class Refused(Exception):
 
 
 class Store:
-    """The account's notes and their fields, in memory. `still`: a moment at which the clock stands, for tests."""
+    """The account's notes and their fields, in memory."""
 
     def __init__(self) -> None:
         self.fields = {field["name"]: field for field in FIELDS}
         self.notes: dict[str, dict[str, Any]] = {}
         self.merged: dict[str, str] = {}
-        self.still = ""
         self.lock = threading.Lock()
         self.jobs: dict[str, dict[str, Any]] = {}
         self._ids = itertools.count(1001)
@@ -62,19 +61,19 @@ class Store:
             ("POST", "/jobs"): lambda: self.add_job(body["name"], body["items"]),
             ("GET", "/jobs"): lambda: {"jobs": [job for job in self.jobs.values() if job["name"] == query["name"]]},
             **{("GET", f"/jobs/{number}"): partial(self.look, number) for number in self.jobs},
-            ("POST", "/clock"): lambda: self.stop_clock(still=body["still"]),
+            ("POST", "/notes/touch"): lambda: self.touch(body["ids"]),
         }
         if (method, path) not in known:
             raise Refused(404, f"There is no {method} {path}.")
         with self.lock:
             return copy.deepcopy(known[method, path]())
 
-    def now(self) -> str:
-        return self.still or datetime.now(UTC).isoformat(timespec="microseconds")
-
-    def stop_clock(self, *, still: bool) -> dict[str, Any]:
-        self.still = self.now() if still else ""
-        return {"still": self.still}
+    def touch(self, ids: list[str]) -> dict[str, Any]:
+        """Somebody changes all of these at one moment."""
+        at = now()
+        for number in ids:
+            self.notes[number]["changed"] = at
+        return {"changed": at}
 
     def add_field(self, field: dict[str, Any]) -> dict[str, Any]:
         if field["name"] in self.fields:
@@ -110,7 +109,7 @@ class Store:
         del self.notes[gone]
         self.merged[gone] = into
         self.notes[into]["merged"].append(gone)
-        self.notes[into]["changed"] = self.now()
+        self.notes[into]["changed"] = now()
         return self.shown(self.notes[into])
 
     def batch(self, op: str, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -149,7 +148,7 @@ class Store:
         return self.notes[number]
 
     def change(self, note: dict[str, Any], item: dict[str, Any]) -> None:
-        note["changed"] = self.now()
+        note["changed"] = now()
         note["fields"].update(item["fields"])
         for name, value in item["fields"].items():
             note["past"].setdefault(name, []).insert(0, {"value": value, "at": note["changed"]})
@@ -158,7 +157,7 @@ class Store:
         note["links"] = [link for link in note["links"] if link not in gone] + added
 
     def take_away(self, op: str, note: dict[str, Any]) -> dict[str, Any]:
-        note |= {"archived": True, "changed": self.now()}
+        note |= {"archived": True, "changed": now()}
         if op == "delete":
             del self.notes[note["id"]]
         return {"id": note["id"], "status": "updated"}
@@ -180,6 +179,10 @@ class Store:
             if allowed and not set(chosen) <= set(allowed):
                 return error("bad_option", f"{name} must be one of {', '.join(allowed)}.", name)
         return None
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def error(code: str, message: str, field: str | None = None) -> dict[str, Any]:

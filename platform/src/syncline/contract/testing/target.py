@@ -30,7 +30,7 @@ class Server:
     `url`: its address, `http://127.0.0.1:…`. `headers`: what a request must carry to be let in.
     `settings`: the connector's settings that lead to it; `{url}` stands for the address to call (the suite puts its own
     proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
-    `still()`: inside its block the server's clock stands, so that many records are changed at one moment.
+    `touch(ids)`: changes these records behind the connector's back, all at one moment.
     `merge(into, gone)`: merges two records by their ids, where the vendor can.
     """
 
@@ -38,7 +38,7 @@ class Server:
     headers: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     settle: Callable[[float], object] = time.sleep
-    still: Callable[[], AbstractContextManager[object]] | None = None
+    touch: Callable[[Sequence[str]], object] | None = None
     merge: Callable[[str, str], object] | None = None
 
 
@@ -78,7 +78,7 @@ class Target:
 def sandboxed(
     headers: Callable[[Mapping[str, Any]], Mapping[str, str]],
     settle: Callable[[Mapping[str, Any], float], object] | None = None,
-    still: Callable[[Mapping[str, Any]], AbstractContextManager[object]] | None = None,
+    touch: Callable[[Mapping[str, Any], Sequence[str]], object] | None = None,
     merge: Callable[[Mapping[str, Any], str, str], object] | None = None,
 ) -> Callable[[ConnectorSpec], AbstractContextManager[Server]]:
     """Starts the connector's own sandbox. All arguments get the JSON line it printed."""
@@ -92,7 +92,7 @@ def sandboxed(
                 headers=headers(ready),
                 settings=sandbox.settings,
                 settle=partial(settle, ready) if settle else time.sleep,
-                still=partial(still, ready) if still else None,
+                touch=partial(touch, ready) if touch else None,
                 merge=partial(merge, ready) if merge else None,
             )
 
