@@ -35,12 +35,13 @@ from saboteurs import (  # noqa: E402
     noisy_network,
     noisy_settings,
     pulling,
+    relating,
 )
 from saboteurs.breaks import SABOTEURS  # noqa: E402
 from syncline_notes import sandbox  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (bulk, describing, failing, hearing, moving, noisy_models, noisy_network, noisy_settings, pulling)
+MODULES = (bulk, describing, failing, hearing, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
 pytestmark = pytest.mark.unit
 
 

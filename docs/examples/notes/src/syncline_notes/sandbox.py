@@ -68,7 +68,7 @@ class Store:
         with self.lock:
             return copy.deepcopy(known[method, path]())
 
-    def touch(self, ids: list[str]) -> dict[str, Any]:
+    def touch(self, ids: Sequence[str]) -> dict[str, Any]:
         """Somebody changes all of these at one moment."""
         at = now()
         for number in ids:

@@ -197,7 +197,9 @@ class Lab:
 
     def removed(self, ids: Sequence[str], op: Op) -> list[PushResult]:
         """What became of the records with these ids, in the order of the ids."""
-        verdicts = self.verdicts([Change(one, op, one) for one in ids])
+        size, verdicts = self.object_type.batch_sizes.get(op, 1), dict[str, PushResult]()
+        for start in range(0, len(ids), size):
+            verdicts |= self.verdicts([Change(one, op, one) for one in ids[start : start + size]])
         return [verdicts[one] for one in ids]
 
     def written(self, change: Change) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"})
+FRESH = 0.5
+"""Seconds after which a server is not trusted to have kept a connection open."""
 NO_BODY = frozenset({204, 304})
 HTML = b"<html><body><h1>Scheduled maintenance</h1></body></html>"
 
@@ -133,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body in one packet, else each answer waits for a delayed acknowledgement
     disable_nagle_algorithm = True
     server: _Listener
+    _kept: http.client.HTTPConnection | None = None
+    _used = 0.0
 
     def handle_any(self) -> None:
         proxy = self.server.proxy
@@ -167,17 +172,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(_Answer(fault.status, fault.headers, fault.body))
 
     def _forward(self, seen: Seen, *, plain: bool = False) -> _Answer:
-        proxy = self.server.proxy
-        host, port = proxy.upstream.hostname or "", proxy.upstream.port
-        connection = http.client.HTTPConnection(host, port, timeout=30)
+        upstream = self._upstream()
         try:
-            connection.request(seen.method, proxy.upstream.path + seen.path, seen.body or None, self._outgoing(plain=plain))
-            reply = connection.getresponse()
+            upstream.request(
+                seen.method, self.server.proxy.upstream.path + seen.path, seen.body or None, self._outgoing(plain=plain)
+            )
+            reply = upstream.getresponse()
             return _Answer(reply.status, dict(reply.getheaders()), reply.read())
         except OSError as error:
+            upstream.close()
             return _Answer(502, {}, f"The server behind the proxy failed: {error}".encode())
         finally:
-            connection.close()
+            self._used = time.monotonic()
+
+    def _upstream(self) -> http.client.HTTPConnection:
+        """One connection for the requests of one client, but none that the server may have closed meanwhile."""
+        if self._kept is None:
+            address = self.server.proxy.upstream
+            self._kept = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        elif time.monotonic() - self._used > FRESH:
+            self._kept.close()  # it opens again by itself
+        return self._kept
+
+    def finish(self) -> None:
+        super().finish()
+        if self._kept:
+            self._kept.close()
 
     def _outgoing(self, *, plain: bool) -> dict[str, str]:
         """`plain`: the answer is to come uncompressed."""
