@@ -173,12 +173,16 @@ def changed_since(sandbox: RunningSandbox, last: str, *, limit: int = 3) -> tupl
     return answer["total"], [each["id"] for each in answer["results"]]
 
 
-def test_a_search_that_is_sent_again_sees_what_changed_meanwhile(sandbox: RunningSandbox) -> None:
+@pytest.mark.parametrize("lag", [0.0, LAG])
+def test_a_search_that_is_sent_again_sees_what_changed_meanwhile(sandbox: RunningSandbox, lag: float) -> None:
+    sandbox.admin.config(index_lag_s=lag)
     ids = sandbox.admin.seed("companies", [{"name": f"C{n}", "city": "Leeds"} for n in range(8)])
     assert changed_since(sandbox, "0") == (8, ids[:3])
     assert changed_since(sandbox, ids[2]) == (5, ids[3:6])
     assert changed_since(sandbox, ids[-1]) == (0, [])
     sandbox.admin.patch("companies", ids[3], {"city": "York"})
+    sandbox.admin.advance(60)
+    assert changed_since(sandbox, ids[2]) == (4, ids[4:7])
     sandbox.admin.delete("companies", ids[4])
     (new,) = sandbox.admin.seed("companies", [{"name": "New", "city": "Leeds"}])
     sandbox.admin.advance(60)

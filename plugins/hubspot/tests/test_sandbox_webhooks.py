@@ -183,6 +183,9 @@ def test_what_is_not_acknowledged_comes_again_with_the_clock_and_is_given_up_aft
     (company,) = sandbox.admin.seed("companies", [{"name": "A"}])
     sandbox.admin.subscribe(listener.url)
     sandbox.admin.patch("companies", company, {"name": "B"})
+    until(lambda: sandbox.admin.webhooks()["refused"] == 1)
+    time.sleep(0.1)
+    assert len(listener.deliveries) == 1
     for refused in (1, 2, 3):
         until(lambda due=refused: sandbox.admin.webhooks()["refused"] == due)  # type: ignore[misc]
         sandbox.admin.advance(1200)
