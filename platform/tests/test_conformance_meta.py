@@ -30,6 +30,7 @@ from saboteurs import (  # noqa: E402
     describing,
     failing,
     hearing,
+    modest,
     moving,
     noisy_models,
     noisy_network,
@@ -147,6 +148,12 @@ def test_a_create_marked_repeatable_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     assert "writes were sent" in failed["no-repeat"]
 
 
+@contextmanager
+def without_touch(connector: ConnectorSpec) -> Iterator[Server]:
+    with in_a_thread(connector) as server:
+        yield replace(server, touch=None)
+
+
 MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bad-record", {"rejected": None}, "rejected"),
     ("refusal", {"refusal": None}, "refusal"),
@@ -154,6 +161,7 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bulk-results", {"rejected": None}, "rejected"),
     ("missing-record", {"missing_id": ""}, "missing_id"),
     ("fetch-gone", {"missing_id": ""}, "missing_id"),
+    ("pull-moment", {"server": without_touch}, "touch"),
     ("removal", {"missing_id": ""}, "missing_id"),
     ("pull-empty-page", {"empty_pages": ()}, "empty_pages"),
     ("webhook-genuine", {"webhooks": ()}, "webhooks"),
@@ -170,6 +178,33 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
 def test_a_missing_sample_fails_and_is_named(check: str, lacking: dict[str, Any], named: str) -> None:
     with opened(Notes(), replace(honest_target(), **lacking)) as lab:
         assert f"`{named}`" in outcome(check, lab)
+
+
+def test_records_to_be_associated_with_are_asked_for() -> None:
+    with opened(modest.LinkedElsewhere(), honest_target()) as lab:
+        assert "`partner`" in outcome("associations", lab)
+
+
+SINCE = ("pull-since", "since-resume", "pull-moment", "pull-until", "modified-at")
+
+
+def test_what_an_object_does_not_declare_is_left_out_and_named() -> None:
+    with opened(modest.PullsNothingSpecial(), honest_target()) as lab:
+        said = {name: outcome(name, lab) for name in CHECKS}
+    assert {name: text for name, text in said.items() if text} == {
+        **dict.fromkeys(SINCE, "LeftOut: the object declares no `pull_since`"),
+        "pull-archived": "LeftOut: the object declares no `pull_archived`",
+        "archived-since": "LeftOut: the object declares no `pull_archived` with `pull_since`",
+        "history": "LeftOut: the object declares no `pull_history`",
+        "associations": "LeftOut: the object declares no `associations`",
+        "removal": "LeftOut: the object declares no archive or delete among its `batch_sizes`",
+    }
+
+
+def test_the_proxy_edits_one_answer_and_lets_the_next_pass() -> None:
+    other = Fault(edit=lambda _: {"id": "other", "name": "Other"}, once=True)
+    with opened(Notes(), honest_target()) as lab, lab.proxy.playing(other):
+        assert [lab.call.check(session=lab.session()).id for _ in range(2)] == ["other", "acc-1"]
 
 
 def test_a_check_is_left_out_only_for_a_reason() -> None:

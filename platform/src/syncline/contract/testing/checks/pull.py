@@ -6,7 +6,7 @@ from functools import partial
 
 from syncline.contract import Capability, Op, PullRequest, Retryable
 
-from ..check import Breach, attempt, check, expect, told
+from ..check import Breach, attempt, check, declared, expect, told
 from ..lab import Lab
 from ..listing import filled, pulled, records
 from ..proxy import Fault
@@ -88,8 +88,7 @@ def pull_changing(lab: Lab) -> None:
 @check("pull-archived", *PULLS, Capability.PUSH)
 def pull_archived(lab: Lab) -> None:
     """`archived` gives archived records, says that they are, and gives no others; without it none of them comes."""
-    if not lab.object_type.pull_archived:
-        return
+    declared(lab.object_type.pull_archived, "`pull_archived`")
     expect(
         Op.ARCHIVE in lab.object_type.batch_sizes, "The object offers no archive to try `pull_archived` with: say so in `skip`."
     )

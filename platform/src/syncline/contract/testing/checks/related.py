@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from syncline.contract import Association, Capability, Change, Op, RemoteRecord
 
-from ..check import check, expect
+from ..check import LeftOut, check, declared, expect
 from ..lab import Lab
 from ..listing import APART, later, records
 
@@ -17,8 +17,7 @@ BOTH = (Capability.DISCOVER, Capability.FETCH, Capability.PULL, Capability.PUSH)
 @check("associations", *BOTH)
 def associations(lab: Lab) -> None:
     """Associations asked for come whole, and alike by `fetch` and by every kind of pull; one that was taken away does not."""
-    if not lab.object_type.associations:
-        return
+    declared(lab.object_type.associations, "`associations`")
     known = {other.object_type for other in lab.object_type.associations}
     expect(lab.target.partner or lab.object_type.key in known, f"The target has no `partner`: give an object of {sorted(known)}.")
     since = later(lab)
@@ -65,7 +64,7 @@ def merged(lab: Lab) -> None:
     """Of merged records the one that is left is pulled and names the others, and each old id fetches it."""
     merge = lab.server.merge
     if merge is None:
-        return
+        raise LeftOut("the server has no `merge`")
     into, gone = lab.created(2)
     lab.settle()
     merge(into, gone)
@@ -85,8 +84,7 @@ def merged(lab: Lab) -> None:
 @check("history", *BOTH)
 def history(lab: Lab) -> None:
     """`history` gives a property's values, the newest first, each with the moment from which it was there."""
-    if not lab.object_type.pull_history:
-        return
+    declared(lab.object_type.pull_history, "`pull_history`")
     name = lab.telling()
     first, second = lab.changes(2)
     remote_id = lab.written(first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncline.contract import Capability, Code, Op, PushResult, Status
 
-from ..check import Breach, attempt, check, expect, told
+from ..check import Breach, attempt, check, declared, expect, told
 from ..lab import Lab
 from ..listing import records
 
@@ -15,9 +15,10 @@ DONE = frozenset({Status.UPDATED, Status.UNCHANGED})
 def removal(lab: Lab) -> None:
     """What ARCHIVE or DELETE took away is neither fetched nor pulled, and to take away what is not there is no error."""
     expect(lab.target.missing_id, "The target has no `missing_id`: give an id that no record has.")
-    for op in (Op.ARCHIVE, Op.DELETE):
-        if op in lab.object_type.batch_sizes:
-            _removal(lab, op)
+    offered = [op for op in (Op.ARCHIVE, Op.DELETE) if op in lab.object_type.batch_sizes]
+    declared(offered, "archive or delete among its `batch_sizes`")
+    for op in offered:
+        _removal(lab, op)
 
 
 def _removal(lab: Lab, op: Op) -> None:

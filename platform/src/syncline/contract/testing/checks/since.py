@@ -6,7 +6,7 @@ import datetime as dt
 
 from syncline.contract import Capability, Change, Op, PullRequest
 
-from ..check import Breach, attempt, check, expect, told
+from ..check import Breach, attempt, check, declared, expect, told
 from ..lab import Lab
 from ..listing import APART, PAGES, TICK, later, pulled, records
 
@@ -16,8 +16,7 @@ SINCE = (Capability.DISCOVER, Capability.PULL, Capability.PUSH)
 @check("pull-since", *SINCE)
 def pull_since(lab: Lab) -> None:
     """Asked for what changed since a moment, `pull` gives what is new and what was changed, and not what nobody touched."""
-    if not lab.object_type.pull_since:
-        return
+    declared(lab.object_type.pull_since, "`pull_since`")
     name = lab.telling()
     [changed, *untouched] = lab.created(3)
     lab.settle()
@@ -40,8 +39,7 @@ def pull_since(lab: Lab) -> None:
 @check("modified-at", *SINCE)
 def modified_at(lab: Lab) -> None:
     """Where `pull_since` is declared, each record says when it was changed: with a time zone, and later after a change."""
-    if not lab.object_type.pull_since:
-        return
+    declared(lab.object_type.pull_since, "`pull_since`")
     [one] = lab.created()
     lab.settle()
     before = {record.id: record.modified_at for record in records(lab)}
@@ -58,8 +56,7 @@ def modified_at(lab: Lab) -> None:
 @check("pull-moment", *SINCE)
 def pull_moment(lab: Lab) -> None:
     """All records changed at one moment come, over however many pages, also when `since` and `until` are that very moment."""
-    if not lab.object_type.pull_since:
-        return
+    declared(lab.object_type.pull_since, "`pull_since`")
     touch = lab.server.touch
     if touch is None:
         raise Breach("The server has no `touch`: say how many records are changed at one moment.")
@@ -80,8 +77,7 @@ def pull_moment(lab: Lab) -> None:
 @check("pull-until", *SINCE)
 def pull_until(lab: Lab) -> None:
     """With `until`, a pull ends although records go on changing, and the pull from there on has all it left out."""
-    if not lab.object_type.pull_since:
-        return
+    declared(lab.object_type.pull_since, "`pull_since`")
     since = later(lab)
     ids = set(lab.filled((PAGES - 1) * lab.object_type.page_size + 1))
     lab.settle()
@@ -112,8 +108,7 @@ def _chased(lab: Lab, since: dt.datetime, until: dt.datetime) -> set[str]:
 @check("since-resume", *SINCE)
 def since_resume(lab: Lab) -> None:
     """A pull of what changed, stopped after its first page and resumed elsewhere from its position, loses nothing."""
-    if not lab.object_type.pull_since:
-        return
+    declared(lab.object_type.pull_since, "`pull_since`")
     since = later(lab)
     ids = set(lab.filled((PAGES - 1) * lab.object_type.page_size + 1))
     lab.settle()
@@ -131,8 +126,7 @@ def since_resume(lab: Lab) -> None:
 @check("archived-since", *SINCE)
 def archived_since(lab: Lab) -> None:
     """`archived` with `since` gives what was archived since then, however long ago it was changed."""
-    if not (lab.object_type.pull_archived and lab.object_type.pull_since):
-        return
+    declared(lab.object_type.pull_archived and lab.object_type.pull_since, "`pull_archived` with `pull_since`")
     expect(
         Op.ARCHIVE in lab.object_type.batch_sizes, "The object offers no archive to try `pull_archived` with: say so in `skip`."
     )
