@@ -1,4 +1,4 @@
-"""From a commit here to the account, on an idle host: a worker process as `syncline worker` starts it, allowances and limits on."""
+"""From a commit here to the account, on an idle host: with a worker as `syncline worker` starts it, allowances and limits on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMPANIES = 1_200
 SAMPLES = 20
 BURST = 1_000
 GAPS = (1.05, 1.13, 1.21, 1.3)
-"""Seconds between two samples: more than two parts of a sync are apart, and such that they meet every moment of what comes round."""
+"""Seconds between two samples: more than two parts are apart, and such that they meet every moment of what comes round."""
 
 
 @bench("change-to-hubspot")
