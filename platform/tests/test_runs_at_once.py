@@ -363,6 +363,26 @@ class TestInTurn:
         part.refresh_from_db()
         assert part.state == RunPart.State.DONE, "and goes on when nobody waits"
 
+    def test_it_makes_way_for_a_person_and_for_nobody_else_of_its_connection(
+        self, lab: Lab, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(job, "SLICE_SECONDS", 0.0)
+        lab.people(1)
+        sync = watched(lab, "only")
+        start.push_keys(sync, [str(10_000_000 + n) for n in range(4000)], priority=CHANGE, kind=Run.Kind.CHANGES)
+        claim = claims.claim("worker")
+        assert claim is not None
+        execute(claim)
+        assert RunPart.objects.get(pk=claim.part.pk).state == RunPart.State.DONE
+        claim = claims.claim("worker")
+        assert claim is not None
+        start.push_keys(sync, [rename(0, "Zoe")])
+        execute(claim)
+        assert RunPart.objects.get(pk=claim.part.pk).state == RunPart.State.QUEUED
+        claim = claims.claim("worker")
+        assert claim is not None
+        assert claim.part.priority == RunPart.Priority.INTERACTIVE
+
     def test_a_flood_keeps_no_change_of_another_connection_waiting(self, lab: Lab) -> None:
         """One worker, which has been at the flood for a while when the other connection's change is committed."""
         lab.people(1)

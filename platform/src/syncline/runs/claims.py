@@ -120,13 +120,13 @@ WITH busy AS MATERIALIZED (
 SELECT EXISTS (
     SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
     JOIN syncline_sync s ON s.id = r.sync_id
-    WHERE p.state = 'queued' AND p.not_before <= now() AND p.priority = %(lane)s
-      AND s.connection_id NOT IN (SELECT connection_id FROM busy))
+    WHERE p.state = 'queued' AND p.not_before <= now()
+      AND (p.priority > %(lane)s OR p.priority = %(lane)s AND s.connection_id NOT IN (SELECT connection_id FROM busy)))
 """
 
 
 def others_wait(lane: int) -> bool:
-    """Whether a connection has a part in the lane and none that is carried out."""
+    """Whether somebody waits in a lane before this one, or in it a connection none of whose parts is carried out."""
     with connection.cursor() as cursor:
         cursor.execute(_OTHERS_WAIT, {"lane": lane})
         return bool(cursor.fetchone()[0])
