@@ -160,7 +160,7 @@ def test_changes_at_once_and_on_a_schedule_go_together(lab: Lab) -> None:
     rename(1, "Zoe")
     Sync.objects.filter(pk=sync.pk).update(changes_cron="")
     assert watch.reconcile()
-    assert waiting(sync) == 1, "it watches on"
+    assert (waiting(sync), watch.watching()) == (1, [sync]), "it watches on"
     settle()
     assert "Zoe" in lab.vendor.by_name()
 
@@ -243,6 +243,15 @@ class TestTogether:
         for thread in threads:
             thread.join()
         assert (parts(sync), waiting(sync)) == (before + 1, 0)
+
+    def test_who_looked_a_moment_later_finds_the_part_on_its_way(self, lab: Lab) -> None:
+        lab.people(1)
+        sync = watched(lab)
+        flood(sync, 5_000)
+        rest()
+        for _each in range(2):
+            at_once._take_turn(sync.pk)
+        assert waiting(sync) == 3_000
 
 
 class TestWhoCannotRun:

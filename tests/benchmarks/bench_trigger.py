@@ -44,7 +44,7 @@ def change_to_hubspot() -> Figures:
     commits, one after the other: `burst_commit_s` they took, `burst_s` from the first commit to the last receipt."""
     with idle_host() as (admin, sync):
         links = list(linked(sync).order_by("pk").values_list("local_key", "remote_id")[:BURST])
-        times = sorted(sampled(admin, *links[number], GAPS[number % len(GAPS)]) for number in range(SAMPLES))
+        times = sorted(sampled(admin, links[number], GAPS[number % len(GAPS)]) for number in range(SAMPLES))
         time.sleep(1.5)
         burst = bursting(admin, links)
     return {
@@ -94,8 +94,8 @@ def linked(sync: Sync) -> Any:
     return Link.objects.filter(**mine, state=Link.State.DELIVERED, remote_id__isnull=False)
 
 
-def sampled(admin: Admin, key: str, remote_id: str, gap: float) -> float:
-    text = f"changed at {time.time()}"
+def sampled(admin: Admin, link: tuple[str, str], gap: float) -> float:
+    (key, remote_id), text = link, f"changed at {time.time()}"
     change(key, text)
     committed = time.monotonic()
     until(lambda: arrived(admin, [remote_id], text) == 1, "The change did not arrive.", 0.02)
