@@ -115,7 +115,7 @@ class SyncPage(ActionsAdmin):
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
         return [
             ("What is synced", {"fields": SYNCED, "description": SYNCED_NOTE}),
-            ("When", {"fields": ["cron", "changes_cron", "follows", "enabled", "next_times"]}),
+            ("When", {"fields": ["cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
 
@@ -149,7 +149,7 @@ class SyncPage(ActionsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = person(request)
-        if {"cron", "changes_cron", "enabled"} & set(form.changed_data):
+        if {"cron", "at_once", "changes_cron", "enabled"} & set(form.changed_data):
             schedule.reschedule(obj)
         super().save_model(request, obj, form, change)
 
@@ -191,7 +191,8 @@ class SyncPage(ActionsAdmin):
 
     @admin.display(description="schedule", ordering="cron", empty_value="by hand")
     def timetable(self, obj: Sync) -> str:
-        return f"after {obj.follows.name}" if obj.follows else obj.cron
+        whole = f"after {obj.follows.name}" if obj.follows else obj.cron
+        return "; ".join(filter(None, (whole, "changes at once" if obj.at_once else "")))
 
     @admin.display(description="last run", empty_value="never")
     def last_run(self, obj: Any) -> SafeString | None:
@@ -208,12 +209,12 @@ class SyncPage(ActionsAdmin):
     def next_times(self, obj: Sync) -> str:
         if not obj.enabled:
             return "never: the sync is switched off"
-        if obj.follows:
-            return f"after each whole run of {obj.follows.name}"
         whole, changed = (
             ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in schedule.next_times(cron)) for cron in (obj.cron, obj.changes_cron)
         )
-        if changed:
+        if obj.follows:
+            whole = f"after each whole run of {obj.follows.name}"
+        if changed := ", ".join(filter(None, ("at once" if obj.at_once else "", changed))):
             return f"everything: {whole or 'by hand only'}; changes: {changed}"
         return whole or "by hand only; write a schedule above to have it run"
 

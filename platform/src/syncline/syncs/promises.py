@@ -19,11 +19,14 @@ REMOVAL_OPS: Final[Mapping[str, Op]] = {
 """What a delete policy needs the system to offer; one that is not here removes nothing."""
 
 
+PULLS_ONLY: Final = "A sync that pulls pushes nothing, so that changes here do not matter to it. Leave this empty."
+
+
 def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> Iterator[Problem]:
     """Problems of the draft, none when all can be kept."""
     if removes(sync) and (reason := not_offered(sync.delete_policy, object_type) or shared(sync)):
         yield Problem("Removal", reason)
-    if sync.changes_cron and (reason := undeclared(dataset)):
+    if (sync.changes_cron or sync.at_once) and (reason := undeclared(dataset)):
         yield Problem("Changes", reason)
 
 
@@ -63,5 +66,5 @@ def undeclared(one: Dataset) -> str:
         return ""
     return (
         f"The dataset {one.info.key} does not say which tables it depends on, so that its changes cannot be watched."
-        " Leave the schedule of changes empty, or have its app declare depends_on."
+        " Do not push changes, neither at once nor by a schedule of their own, or have its app declare depends_on."
     )
