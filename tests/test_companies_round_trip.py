@@ -22,7 +22,7 @@ from syncline_companies.writing import names
 COMPANIES, PEOPLE, DEALS = CompanyDataset(), PersonDataset(), DealDataset()
 #: The fixtures hold what no example changes; each example takes back what it wrote.
 examples = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-HARMLESS: Final = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+HARMLESS: Final = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 def texts(longest: int, alphabet: st.SearchStrategy[str] = HARMLESS) -> st.SearchStrategy[str | None]:
@@ -132,21 +132,21 @@ def test_sql_and_python_take_a_name_apart_alike(owner: User, name: str) -> None:
 @given(st.decimals(0, Decimal("9999999999999.99"), allow_nan=False), st.none() | st.dates().map(str))
 def test_a_deal_comes_back_in_cents(owner: User, amount: Decimal, date: str | None) -> None:
     place = str(Company.objects.create(name="A").pk)
-    given = {"company": place, "amount_raised": amount, "date_of_deal": date}
+    values: dict[str, Value] = {"company": place, "amount_raised": amount, "date_of_deal": date}
     with transaction.atomic():
-        (made,) = DEALS.write([LocalChange("t", Op.CREATE, None, given)], owner)
+        (made,) = DEALS.write([LocalChange("t", Op.CREATE, None, values)], owner)
         cents = canonical(Property("", "", Kind.NUMBER), amount.quantize(Decimal("0.01"), ROUND_HALF_UP))
-        assert read(DEALS, made.local_key, given) == {**given, "amount_raised": cents}
-        (again,) = DEALS.write([LocalChange("t", Op.UPDATE, made.local_key, given)], owner)
+        assert read(DEALS, made.local_key, values) == {**values, "amount_raised": cents}
+        (again,) = DEALS.write([LocalChange("t", Op.UPDATE, made.local_key, values)], owner)
         assert again.status is Status.UNCHANGED
         transaction.set_rollback(True)
 
 
 def test_the_lossy_fields_come_back_in_the_form_the_register_keeps(owner: User) -> None:
-    given: dict[str, Value] = {"name": "A", "companies_house_id": " sc1 ", "country": "gb", "country_name": "united KINGDOM"}
-    (made,) = COMPANIES.write([LocalChange("t", Op.CREATE, None, given)], owner)
-    kept = {"name": "A", "companies_house_id": "SC1", "country": "GB", "country_name": "United Kingdom"}
-    assert read(COMPANIES, made.local_key, given) == kept
-    for values in (given, kept):
+    said: dict[str, Value] = {"name": "A", "companies_house_id": " sc1 ", "country": "gb", "country_name": "united KINGDOM"}
+    (made,) = COMPANIES.write([LocalChange("t", Op.CREATE, None, said)], owner)
+    kept: dict[str, Value] = {"name": "A", "companies_house_id": "SC1", "country": "GB", "country_name": "United Kingdom"}
+    assert read(COMPANIES, made.local_key, said) == kept
+    for values in (said, kept):
         (again,) = COMPANIES.write([LocalChange("t", Op.UPDATE, made.local_key, values)], owner)
         assert again.status is Status.UNCHANGED

@@ -50,7 +50,7 @@ def write(dataset: Dataset, owner: User, *changes: LocalChange) -> list[Written]
 
 
 def one(dataset: Dataset, owner: User, op: Op, key: object = None, **values: Value) -> Written:
-    (written,) = write(dataset, owner, change(op, key, **values))
+    (written,) = write(dataset, owner, LocalChange("t", op, None if key is None else str(key), values))
     return written
 
 
@@ -198,7 +198,7 @@ class TestDeals:
     )
     def test_refused(self, owner: User, acme: Company, values: dict[str, Value], code: Code, field: str) -> None:
         deal = Deal.objects.create(company=acme, amount_raised=1)
-        given: dict[str, Value] = {"company": str(acme.pk), "amount_raised": 1} | values
+        given: dict[str, Value] = {"company": str(acme.pk), "amount_raised": 1, **values}
         assert refusal(one(DEALS, owner, Op.CREATE, **given)) == (code, field)
         assert refusal(one(DEALS, owner, Op.UPDATE, deal.pk, **values)) == (code, field)
         assert Deal.objects.get().amount_raised == 1

@@ -43,7 +43,7 @@ def change(op: Op, key: object = None, token: str = "t", **values: Value) -> Loc
 
 
 def one(owner: User, op: Op, key: object = None, **values: Value) -> Written:
-    (written,) = PEOPLE.write([change(op, key, **values)], owner)
+    (written,) = PEOPLE.write([LocalChange("t", op, None if key is None else str(key), values)], owner)
     return written
 
 
@@ -100,7 +100,7 @@ class TestCreated:
         self, owner: User, places: list[Company], zoe: list[Employee], values: dict[str, Value], code: Code, field: str
     ) -> None:
         before = list(Employee.objects.order_by("pk").values())
-        given = {"email": "ann@x.example", "companies": keys(places[0])} | values
+        given: dict[str, Value] = {"email": "ann@x.example", "companies": keys(places[0]), **values}
         assert refusal(one(owner, Op.CREATE, **given)) == (code, field)
         assert refusal(one(owner, Op.UPDATE, zoe[0].pk, job_title="New", **values)) == (code, field)
         assert list(Employee.objects.order_by("pk").values()) == before

@@ -35,19 +35,23 @@ class PersonBatch(Batch):
         self.companies = tables.kept_companies(referred(self.changes, "companies"))
         found = people(self._jobs())
         self.by_job = {job.pk: person for person in found for job in person.jobs}
-        self.by_email = {person.email: person for person in found if person.email}
+        self.by_email = {person.email: person for person in (*people(self._others()), *found) if person.email}
         self.touched: dict[int, Person] = {}
         self.created: list[Person] = []
         self.removed: set[int] = set()
 
     def _jobs(self) -> list[Employee]:
-        """All jobs of the people who are named, and of those whose e-mails are."""
+        """All jobs of the people who are named, locked."""
         keys = self.keys()
-        given = (change.values.get("email") for change in self.changes)
-        emails = {value for value in given if isinstance(value, str) and "\0" not in value}
-        emails |= set(Employee.objects.filter(pk__in=keys).exclude(email_key=None).values_list("email_key", flat=True))
+        emails = set(Employee.objects.filter(pk__in=keys).exclude(email_key=None).values_list("email_key", flat=True))
         rows = Employee.objects.select_for_update(no_key=not self.has(Op.DELETE))
         return list(rows.filter(Q(pk__in=keys) | Q(email_key__in=emails)).order_by("pk"))
+
+    def _others(self) -> list[Employee]:
+        """Jobs of the people whose e-mails are given: only to be told apart from, so nobody waits for them."""
+        given = (change.values.get("email") for change in self.changes)
+        emails = {value for value in given if isinstance(value, str) and "\0" not in value}
+        return list(Employee.objects.filter(email_key__in=emails).order_by("pk"))
 
     def create(self, change: LocalChange) -> Planned:
         person = Person([Employee()], "")
