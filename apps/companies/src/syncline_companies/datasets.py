@@ -7,7 +7,7 @@ annotation may bear the name of a model field (`country`, `email`) only when tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth import get_user_model
@@ -23,6 +23,7 @@ from django.db.models import (
     Max,
     Min,
     OuterRef,
+    Q,
     QuerySet,
     Subquery,
     Sum,
@@ -43,6 +44,7 @@ from syncline.contract import (
     Written,
 )
 
+from . import finding
 from .fields import COMPANY, DEAL, PERSON
 from .models import Company, Deal, Employee
 from .writing.batch import Batch
@@ -79,6 +81,8 @@ class RegisterDataset(Dataset):
 
     model: type[Model]
     batch: type[Batch]
+    #: Fields along which records are found quickly.
+    found_by: Mapping[str, Callable[[Collection[str]], Q]] = {}
     #: Fields that are no columns. One that bears a model field's name hides that field from those after it.
     annotations: Mapping[str, Any] = {}
 
@@ -111,6 +115,11 @@ class RegisterDataset(Dataset):
     def titled(self) -> Any:
         return Trim("name")
 
+    def find(self, field: str, values: Collection[str]) -> QuerySet[Any] | None:
+        if field not in self.found_by:
+            return None
+        return self.rows((field,)).filter(self.found_by[field](values)) if values else self.rows((field,)).none()
+
     def write(self, changes: Sequence[LocalChange], owner: AbstractBaseUser) -> Sequence[Written]:
         return self.batch(self.info, changes, owner).write()
 
@@ -120,6 +129,11 @@ class CompanyDataset(RegisterDataset):
 
     model = Company
     batch = CompanyBatch
+    found_by = {
+        "name": finding.by_name,
+        "website": finding.by_website,
+        "companies_house_id": finding.by_house_number,
+    }
     info = DatasetInfo(
         key="companies.company",
         label="Companies",
@@ -178,6 +192,7 @@ class PersonDataset(RegisterDataset):
 
     model = Employee
     batch = PersonBatch
+    found_by = {"email": finding.by_email}
     info = DatasetInfo(
         key="companies.person",
         label="People",

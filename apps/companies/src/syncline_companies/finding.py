@@ -1,0 +1,69 @@
+"""Finding rows by what other systems say of them, along indexes: too many rows do no harm, a missing one does.
+
+What Python's normalisers make of a text, SQL cannot say in general. So each search has two halves: rows written in plain signs,
+for which an index over a simplified form never misses, and all others, which are few and always come along.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final
+
+from django.db.models import F, Func, Q, TextField, Value
+from django.db.models.lookups import In
+from syncline.contract.normalise import email, identifier
+
+#: Signs that no normaliser turns into other plain signs, or takes for white space: Latin letters without ß, ı, ſ and ligatures;
+#: Cyrillic ones.
+PLAIN: Final = " -~À-ÞĀ-įĴ-ľŁ-ňŊ-žà-þЀ-џ"
+UNUSUAL: Final = rf"[^{PLAIN}]"
+_VISIBLE: Final = r"[^!-~]"
+
+
+def skeleton(text: str) -> str:
+    """The visible ASCII of a text in small letters; of two texts that a normaliser makes equal it is the same."""
+    return "".join(sign for sign in text if "!" <= sign <= "~").lower()
+
+
+def in_sql(expression: Any) -> Func:
+    """`skeleton`. Not LOWER: which letters that knows depends on the database."""
+    visible = Func(expression, Value(_VISIBLE), Value(""), Value("g"), function="regexp_replace", output_field=TextField())
+    return Func(visible, Value(ascii_uppercase), Value(ascii_lowercase), function="translate", output_field=TextField())
+
+
+#: Addresses whose host SQL can tell; the empty text is none.
+_ADDRESS: Final = r"^(([Hh][Tt][Tt][Pp][Ss]?://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(/[!-~]*)?)?$"
+_HOST: Final = r"^(https?://)?(www\.)?([^/]*).*$"
+_HOUSE_NUMBER: Final = r"^[A-Z0-9]*$"
+
+
+def host_in_sql(website: Any) -> Func:
+    """What `domain` makes of an address in the plain form, or more than nothing where that is nothing."""
+    return Func(in_sql(website), Value(_HOST), Value(r"\3"), function="regexp_replace", output_field=TextField())
+
+
+ODD_NAME: Final = Q(name__regex=UNUSUAL)
+ODD_WEBSITE: Final = ~Q(website__regex=_ADDRESS)
+ODD_HOUSE_NUMBER: Final = ~Q(companies_house_id__regex=_HOUSE_NUMBER)
+ODD_EMAIL: Final = Q(email_key__regex=_VISIBLE)
+
+
+def by_name(values: Collection[str]) -> Q:
+    return Q(In(in_sql(F("name")), sorted({skeleton(value) for value in values}))) | ODD_NAME
+
+
+def by_website(values: Collection[str]) -> Q:
+    """A value is a host already, or an address."""
+    plain = {skeleton(value) for value in values}
+    hosts = plain | {re.sub(_HOST, r"\3", value) for value in plain}
+    return Q(In(host_in_sql(F("website")), sorted(hosts - {""}))) | ODD_WEBSITE
+
+
+def by_house_number(values: Collection[str]) -> Q:
+    return Q(companies_house_id__in=sorted({identifier(value) for value in values})) | ODD_HOUSE_NUMBER
+
+
+def by_email(values: Collection[str]) -> Q:
+    return Q(email_key__in=sorted({email(value) for value in values})) | ODD_EMAIL
