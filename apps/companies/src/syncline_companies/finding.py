@@ -15,10 +15,11 @@ from django.db.models import F, Func, Q, TextField, Value
 from django.db.models.lookups import In
 from syncline.contract.normalise import email, identifier
 
-#: Signs that no normaliser turns into other plain signs, or takes for white space: Latin letters without ß, ı, ſ and ligatures;
-#: Cyrillic ones.
-PLAIN: Final = " -~À-ÞĀ-įĴ-ľŁ-ňŊ-žà-þЀ-џ"
-UNUSUAL: Final = rf"[^{PLAIN}]"
+#: Signs that a normaliser may turn into plain ones, or join with them: ligatures, signs for others, accents by themselves.
+UNUSUAL: Final = (
+    "[\u00aa-\u00beßİ-ĳĿŀŉſ\u01c4-\u01f3\u02b0-\u037e\u1d2c-\u1dbb\u1e96-\u1e9e\u1fef\u2024-\u2189\u2460-\u24ea\u2a74-\u2a76"
+    "\u2c7c\u2c7d\u3200-\u33ff\ua7f2-\ua7f4\ufb00-\ufb29\ufe10-\uff5e\U00010000-\U0010ffff]"
+)
 _VISIBLE: Final = r"[^!-~]"
 
 
@@ -34,8 +35,8 @@ def in_sql(expression: Any) -> Func:
 
 
 #: Addresses whose host SQL can tell; the empty text is none.
-_ADDRESS: Final = r"^(([Hh][Tt][Tt][Pp][Ss]?://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(/[!-~]*)?)?$"
-_HOST: Final = r"^(https?://)?(www\.)?([^/]*).*$"
+_ADDRESS: Final = r"^(([Hh][Tt][Tt][Pp][Ss]?://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\.*(/[!-~]*)?)?$"
+_HOST: Final = r"^(https?://)?(www\.)?([^/]*[^/.])?\.*(/.*)?$"
 _HOUSE_NUMBER: Final = r"^[A-Z0-9]*$"
 
 
