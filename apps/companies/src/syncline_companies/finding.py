@@ -6,7 +6,6 @@ for which an index over a simplified form never misses, and all others, which ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
@@ -29,20 +28,35 @@ def skeleton(text: str) -> str:
 
 
 def in_sql(expression: Any) -> Func:
-    """`skeleton`. Not LOWER: which letters that knows depends on the database."""
-    visible = Func(expression, Value(_VISIBLE), Value(""), Value("g"), function="regexp_replace", output_field=TextField())
-    return Func(visible, Value(ascii_uppercase), Value(ascii_lowercase), function="translate", output_field=TextField())
+    """`skeleton`."""
+    return _lower(Func(expression, Value(_VISIBLE), Value(""), Value("g"), function="regexp_replace", output_field=TextField()))
+
+
+def _lower(expression: Any) -> Func:
+    """Of ASCII only: which letters LOWER knows depends on the database."""
+    return Func(expression, Value(ascii_uppercase), Value(ascii_lowercase), function="translate", output_field=TextField())
 
 
 #: Addresses whose host SQL can tell; the empty text is none.
 _ADDRESS: Final = r"^(([Hh][Tt][Tt][Pp][Ss]?://)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\.*(/[!-~]*)?)?$"
-_HOST: Final = r"^(https?://)?(www\.)?([^/]*[^/.])?\.*(/.*)?$"
+_SCHEMES: Final = ("https://", "http://")
 _HOUSE_NUMBER: Final = r"^[A-Z0-9]*$"
 
 
+def host(website: str) -> str:
+    """The host, with `www.`, of an address in the plain form and in small letters."""
+    for scheme in _SCHEMES:
+        website = website.replace(scheme, "")
+    return website.split("/", 1)[0].rstrip(".")
+
+
 def host_in_sql(website: Any) -> Func:
-    """What `domain` makes of an address in the plain form, or more than nothing where that is nothing."""
-    return Func(in_sql(website), Value(_HOST), Value(r"\3"), function="regexp_replace", output_field=TextField())
+    """`host`, of an address in any case."""
+    bare = _lower(website)
+    for scheme in _SCHEMES:
+        bare = Func(bare, Value(scheme), Value(""), function="replace", output_field=TextField())
+    first = Func(bare, Value("/"), Value(1), function="split_part", output_field=TextField())
+    return Func(first, Value("."), function="rtrim", output_field=TextField())
 
 
 ODD_NAME: Final = Q(name__regex=UNUSUAL)
@@ -56,10 +70,10 @@ def by_name(values: Collection[str]) -> Q:
 
 
 def by_website(values: Collection[str]) -> Q:
-    """A value is a host already, or an address."""
+    """A value is a host already, without `www.`, or an address."""
     plain = {skeleton(value) for value in values}
-    hosts = plain | {re.sub(_HOST, r"\3", value) for value in plain}
-    return Q(In(host_in_sql(F("website")), sorted(hosts - {""}))) | ODD_WEBSITE
+    hosts = (plain | {host(value) for value in plain}) - {""}
+    return Q(In(host_in_sql(F("website")), sorted(hosts | {f"www.{each}" for each in hosts}))) | ODD_WEBSITE
 
 
 def by_house_number(values: Collection[str]) -> Q:

@@ -36,6 +36,8 @@ class Batch:
 
     def __init__(self, info: DatasetInfo, changes: Sequence[LocalChange], owner: AbstractBaseUser) -> None:
         self.info, self.changes, self.owner = info, changes, owner
+        self.fields = {field.name: field for field in info.fields}
+        self.required = [field for field in info.fields if field.required]
 
     def write(self) -> list[Written]:
         """One answer per change, in their order. ValueError when two have one token: their answers could not be told apart."""
@@ -58,15 +60,11 @@ class Batch:
 
     def check_fields(self, values: Mapping[str, Value]) -> None:
         for name in values:
-            field = self.info.field(name)
+            field = self.fields.get(name)
             if field is None:
                 raise Refused(Code.UNKNOWN_PROPERTY, f"{self.info.label} have no field {name}. Remove the rule for it.", name)
             if not field.writable:
                 raise Refused(Code.READ_ONLY, f"{field.label} is worked out here, and cannot be written. Remove the rule.", name)
-
-    def label(self, name: str) -> str:
-        field = self.info.field(name)
-        return field.label if field else name
 
     def check_may_delete(self, permission: str) -> None:
         if not cast("User", self.owner).has_perm(permission):
@@ -122,8 +120,8 @@ class RowBatch(Batch, Generic[M]):
         self.removed: list[int] = []
 
     def create(self, change: LocalChange) -> Planned:
-        for field in self.info.fields:
-            if field.required and missing(change.values.get(field.name)):
+        for field in self.required:
+            if missing(change.values.get(field.name)):
                 raise required(field.name, field.label)
         row = self.new()
         self.assign(row, change.values)
@@ -168,15 +166,15 @@ class RowBatch(Batch, Generic[M]):
 
     def columns(self, row: M, values: Mapping[str, Value]) -> dict[str, Any]:
         found = {}
-        for name, value in values.items():
-            stored = getattr(row, name) if name in self.readers else None
-            if name in self.readers and not (isinstance(stored, str) and same_text(stored, value)):
+        for name in values.keys() & self.readers.keys():
+            stored, value = getattr(row, name), values[name]
+            if not (isinstance(stored, str) and same_text(stored, value)):
                 found[name] = self.read(name, value, empty="" if isinstance(stored, str) else None)
         return found
 
     def read(self, name: str, value: Value, empty: str | None) -> Any:
-        field = self.info.field(name)
-        if field and field.required and missing(value):
+        field = self.fields[name]
+        if field.required and missing(value):
             raise required(name, field.label)
         return empty if value is None else self.readers[name](value, name)
 

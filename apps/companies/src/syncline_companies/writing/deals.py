@@ -28,6 +28,6 @@ class DealBatch(RowBatch[Deal]):
         found = super().columns(row, values)
         if "company" in values:
             if values["company"] is None:
-                raise required("company", self.label("company"))
+                raise required("company", self.fields["company"].label)
             found["company_id"] = company(values["company"], self.companies, "company")
         return found

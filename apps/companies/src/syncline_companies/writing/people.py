@@ -23,6 +23,8 @@ READERS: Final[Mapping[str, Reader]] = {
     "gender": read.one_of(Employee.Gender.values),
     "phone_number": read.text(20),
 }
+#: What a new person differs from.
+NOBODY: Final = Employee()
 #: Of what a name is worked out when only a part of it is written.
 PARTS: Final = ("first_name", "last_name")
 ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('companies.person', 0))"
@@ -54,7 +56,7 @@ class PersonBatch(Batch):
         return list(Employee.objects.filter(email_key__in=emails).order_by("pk"))
 
     def create(self, change: LocalChange) -> Planned:
-        person = Person([Employee()], "")
+        person = Person([NOBODY], "")
         wanted = self._companies(change.values, set())
         email, columns = self._email(change.values, ""), self._columns(change.values, person)
         if other := self.by_email.get(email):
