@@ -119,6 +119,8 @@ class SyncForm(ModelForm):
 
     def clean_changes_cron(self) -> str:
         cron = _readable(self.cleaned_data["changes_cron"])
+        if self.instance.direction == Sync.Direction.PULL:  # what changed there: nothing has to be watched here
+            return cron
         return cron if self._can_watch(bool(cron)) else ""
 
     def clean_at_once(self) -> bool:
