@@ -36,6 +36,9 @@ CHANGE_POINTS: Final = ("changes.taken", "changes.after", "removal.before", "rem
 
 BULK_POINTS: Final = ("bulk.marked", "bulk.accepted", "bulk.token", "bulk.recorded", "bulk.done")
 """Around a bulk job of the vendor."""
+
+INBOX_POINTS: Final = ("inbox.taken", "inbox.led", "inbox.after")
+"""On the way from the inbox to a run."""
 _seen: Counter[str] = Counter()
 _lock = threading.Lock()
 
