@@ -334,9 +334,7 @@ def test_when_the_database_fails_the_vendor_is_to_deliver_again(here: World, mon
 
 
 @pytest.mark.parametrize("fault", ["raises", "nothing", "line break", "status"])
-def test_a_faulty_acknowledgement_is_replaced_and_loses_nothing(
-    here: World, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def test_a_faulty_acknowledgement_is_replaced_and_loses_nothing(here: World, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     def acknowledge(**_: Any) -> Any:
         if fault == "raises":
             raise KeyError(fault)

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from syncline import registry
-from syncline.contract import Capability, ConnectorInfo, ConnectorSpec, Permanent, hookimpl
+from syncline.contract import AuthMethod, Capability, ConnectorInfo, ConnectorSpec, Permanent, hookimpl
 from syncline.contract.webhooks import Answer, Event, EventKind, Receipt, Verification, WebhookRequest
 from syncline.registry import Registry
 
@@ -34,6 +34,10 @@ class Signed(ConnectorSpec):
     @hookimpl
     def describe(self) -> ConnectorInfo:
         return ConnectorInfo("signed", "Signed", "1", ">=1,<2", self.able)
+
+    @hookimpl
+    def auth_methods(self) -> Sequence[AuthMethod]:
+        return [AuthMethod("none", "Nothing", "none")]
 
     @hookimpl
     def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:

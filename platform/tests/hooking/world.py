@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +25,13 @@ class Pulls:
     asked: list[tuple[int, str, list[str]]] = field(default_factory=list)
     refusal: Exception | None = None
     syncs: int = 1
+    meanwhile: Callable[[int], None] | None = None
 
     def __call__(self, connection_id: int, object_type: str, remote_ids: Sequence[str]) -> int:
         if self.refusal:
             raise self.refusal
+        if self.meanwhile:
+            self.meanwhile(connection_id)
         self.asked.append((connection_id, object_type, list(remote_ids)))
         return self.syncs
 

@@ -37,6 +37,10 @@ class Which:
     until: dt.datetime | None = None
 
     def events(self) -> QuerySet[InboxEvent]:
+        return self.all_events().filter(state__in=REPLAYABLE)
+
+    def all_events(self) -> QuerySet[InboxEvent]:
+        """Also those that cannot be replayed."""
         wanted = {
             "delivery": self.delivery,
             "state": self.state,
@@ -45,8 +49,7 @@ class Which:
             "received_at__gte": self.since,
             "received_at__lt": self.until,
         }
-        rows = InboxEvent.objects.filter(**{name: value for name, value in wanted.items() if value not in (None, "")})
-        return rows.filter(state__in=REPLAYABLE)
+        return InboxEvent.objects.filter(**{name: value for name, value in wanted.items() if value not in (None, "")})
 
     def unreadable(self) -> QuerySet[Delivery]:
         """Deliveries without events that fit: only when neither state, kind nor connection is asked for, or just these."""

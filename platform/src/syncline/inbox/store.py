@@ -34,7 +34,8 @@ _LED = """
 INSERT INTO syncline_inboxevent (delivery_id, position, connection_id, kind, object_type, remote_id, others, key, account,
                                  occurred_at, data, state, replay, received_at)
 SELECT %(delivery)s, t.position, c.id, t.kind, t.object_type, t.remote_id, t.others, t.key, t.account, t.occurred_at, t.data,
-       CASE WHEN NOT t.acts THEN 'unknown' WHEN c.id IS NULL THEN 'unroutable' ELSE 'waiting' END, %(replay)s, statement_timestamp()
+       CASE WHEN NOT t.acts THEN 'unknown' WHEN c.id IS NULL THEN 'unroutable' ELSE 'waiting' END, %(replay)s,
+       statement_timestamp()
 FROM {source} t
 LEFT JOIN syncline_connection c ON c.connector = %(connector)s
     AND CASE WHEN t.account = '' THEN c.id = %(connection)s
@@ -118,7 +119,7 @@ def store_again(
         cursor.execute(_AGAIN.format(source="e", only=only), values)
         made = Made(*cursor.fetchone())
     state = Delivery.State.UNREADABLE if reading.cause else Delivery.State.READ
-    Delivery.objects.filter(pk=delivery.pk).update(state=state, cause=storable(reading.cause), replayed_at=timezone.statement_timestamp())
+    Delivery.objects.filter(pk=delivery.pk).update(state=state, cause=storable(reading.cause), replayed_at=timezone.now())
     return made
 
 
