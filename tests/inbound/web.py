@@ -1,4 +1,4 @@
-"""A web server as in production, with the signed vendor's connector and, for comparing, a bare view: `gunicorn tests.inbound.web`.
+"""A web server as in production, with the signed vendor's connector and a bare view beside it: `gunicorn tests.inbound.web`.
 
 The bare view does what nobody could do without: it inserts the body into one table and answers.
 """

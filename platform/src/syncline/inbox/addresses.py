@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Coalesce
 
-from syncline.connections.models import Connection, ConnectorState, Registration
+from syncline.connections import keyring
+from syncline.connections.models import Connection, Registration
 from syncline.connections.secrets import reveal
 from syncline.contract import ConfigError
 
+from . import prepared
 from .models import AddressName, WebhookAddress, new_slug
 
 SHORTEST_SECRET: Final = 8
 _SLUG: Final = re.compile(r"[A-Za-z0-9_-]{8,100}")
 
-_KEY = Coalesce("address__connection__connector", "address__registration__connector")
-_COLUMNS = (
-    "address_id",
-    "key",
-    "address__connection_id",
-    "address__registration_id",
-    "address__enabled",
-    "off",
-    "address__secrets",
-    "address__registration__client_secret",
-)
+_FIND = """
+SELECT a.id, coalesce(c.connector, r.connector), a.connection_id, a.registration_id,
+       a.enabled AND NOT EXISTS (
+           SELECT 1 FROM syncline_connectorstate s WHERE s.key = coalesce(c.connector, r.connector) AND NOT s.enabled),
+       a.secrets, r.client_secret
+FROM syncline_addressname n JOIN syncline_webhookaddress a ON a.id = n.address_id
+LEFT JOIN syncline_connection c ON c.id = a.connection_id
+LEFT JOIN syncline_registration r ON r.id = a.registration_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +46,31 @@ class Place:
 
 
 def find(slug: str) -> Place | None:
-    return _place(slug=slug)
+    return _place(_FIND + "WHERE n.slug = %(slug)s", {"slug": slug})
 
 
 def place_of(address_id: int) -> Place:
-    found = _place(address=address_id, current=True)
+    found = _place(_FIND + "WHERE a.id = %(id)s AND n.current", {"id": address_id})
     if found is None:
         raise ConfigError("This webhook address is not there any more.")
     return found
 
 
-def _place(**which: object) -> Place | None:
-    off = Exists(ConnectorState.objects.filter(key=OuterRef("key"), enabled=False))
-    row = AddressName.objects.filter(**which).annotate(key=_KEY).annotate(off=off).values_list(*_COLUMNS).first()
+def _place(sql: str, values: Mapping[str, object]) -> Place | None:
+    row = prepared.row(sql, values)
     if row is None:
         return None
-    address_id, key, connection_id, registration_id, enabled, switched_off, signing, client_secret = row
-    return Place(address_id, key, connection_id, registration_id, enabled and not switched_off, _all(signing, client_secret))
+    address_id, key, connection_id, registration_id, is_open, signing, client_secret = row
+    secrets = _unsealed(signing, client_secret, keyring.fingerprint())
+    return Place(address_id, key, connection_id, registration_id, is_open, secrets)
 
 
-def _all(signing: dict[str, list[str]] | None, client_secret: str | None) -> tuple[str, ...]:
-    given = [*(signing or {}).get("signing", ()), reveal(client_secret)]
+@lru_cache(maxsize=256)
+def _unsealed(signing: str | None, client_secret: str | None, _ring: tuple[str, ...]) -> tuple[str, ...]:
+    """By their ciphertexts, so that a busy address is not decrypted for each delivery and a changed secret holds at once."""
+    typed, app = WebhookAddress._meta.get_field("secrets"), Registration._meta.get_field("client_secret")
+    own = typed.unseal(signing).get("signing", ()) if signing else ()
+    given = [*own, reveal(app.unseal(client_secret)) if client_secret else ""]
     return tuple(dict.fromkeys(filter(None, given)))
 
 

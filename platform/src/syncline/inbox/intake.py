@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ QUEUE: Final = "inbox"
 TOO_LARGE: Final = "too large"
 SWITCHED_OFF: Final = "switched off"
 CANNOT_TELL: Final = "not checked"
+MOMENT: Final = 0.5
 KEEPING: Final = frozenset({"POST", "PUT", "PATCH"})
 
 log = logging.getLogger("syncline.inbox")
@@ -51,7 +53,7 @@ def take(place: Place, request: WebhookRequest) -> Answer:
 def _keep(place: Place, found: Connector, request: WebhookRequest) -> Answer:
     read = reading.read(found, request)
     stored = store.store(place, request, read)
-    if stored.first:
+    if stored.waiting and _bell.due():
         ring()
     if read.cause:
         log.warning("Delivery %s could not be read: %s", stored.delivery_id, read.cause)
@@ -78,6 +80,23 @@ def refuse(place: Place, cause: str, answer: Answer) -> Answer:
     with connection.cursor() as cursor:
         cursor.execute(_COUNT, [place.address_id, cause])
     return answer
+
+
+class Bell:
+    """One ring for all that comes within a moment: whoever drains the inbox looks again for longer than that."""
+
+    def __init__(self) -> None:
+        self._rung = -MOMENT
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        due = now - self._rung >= MOMENT
+        if due:
+            self._rung = now
+        return due
+
+
+_bell = Bell()
 
 
 def ring() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
 
@@ -77,7 +78,7 @@ class Delivery(models.Model):
         UNREADABLE = "unreadable", "could not be read"
 
     id = models.BigAutoField(primary_key=True)
-    address = models.ForeignKey(WebhookAddress, models.CASCADE, related_name="deliveries", db_constraint=False)
+    address = models.ForeignKey(WebhookAddress, models.CASCADE, related_name="deliveries", db_constraint=False, db_index=False)
     method = models.CharField(max_length=10)
     url = models.TextField()
     headers = models.JSONField(default=dict)
@@ -91,7 +92,7 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes = (
-            models.Index(fields=["received_at"], name="delivery_received"),
+            BrinIndex(fields=["received_at"], name="delivery_received"),
             models.Index(fields=["address", "-id"], name="delivery_latest"),
         )
 
@@ -116,10 +117,16 @@ class InboxEvent(models.Model):
         REPLAYED = "replayed", "replayed"
 
     id = models.BigAutoField(primary_key=True)
-    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="events", db_constraint=False)
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="events", db_constraint=False, db_index=False)
     position = models.PositiveIntegerField()
     connection = models.ForeignKey(
-        Connection, models.CASCADE, null=True, blank=True, related_name="inbox_events", db_constraint=False
+        Connection,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="inbox_events",
+        db_constraint=False,
+        db_index=False,
     )
     kind = models.CharField(max_length=20)
     object_type = models.TextField(default="", db_default="", blank=True)
@@ -164,7 +171,7 @@ class InboxKey(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["address", "key"], name="inbox_key"),)
-        indexes = (models.Index(fields=["at"], name="inbox_key_age"),)
+        indexes = (BrinIndex(fields=["at"], name="inbox_key_age"),)
 
     def __str__(self) -> str:
         return f"key {self.pk}"

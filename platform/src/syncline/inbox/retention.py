@@ -18,7 +18,7 @@ WITH old AS (
       AND NOT EXISTS (
         SELECT 1 FROM syncline_inboxevent e WHERE e.delivery_id = d.id
         AND (e.state = 'waiting' OR e.state IN ('dead', 'unroutable') AND e.received_at > now() - make_interval(days => %s)))
-    ORDER BY d.received_at LIMIT %s FOR UPDATE SKIP LOCKED
+    ORDER BY d.id LIMIT %s FOR UPDATE SKIP LOCKED
 ), events AS (
     DELETE FROM syncline_inboxevent e USING old WHERE e.delivery_id = old.id
 )
@@ -27,7 +27,7 @@ DELETE FROM syncline_delivery d USING old WHERE d.id = old.id
 
 _KEYS = """
 DELETE FROM syncline_inboxkey WHERE id IN (
-    SELECT id FROM syncline_inboxkey WHERE at < now() - make_interval(days => %s) ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)
+    SELECT id FROM syncline_inboxkey WHERE at < now() - make_interval(days => %s) LIMIT %s FOR UPDATE SKIP LOCKED)
 """
 
 _REFUSALS = "DELETE FROM syncline_refusal WHERE day < now() - make_interval(days => %s)"

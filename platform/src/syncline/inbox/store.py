@@ -14,6 +14,7 @@ from django.utils import timezone
 from syncline.contract.webhooks import Event, EventKind, WebhookRequest
 from syncline.ledger.writer import dumps, storable
 
+from . import prepared
 from .addresses import Place
 from .models import Delivery
 from .reading import Reading
@@ -66,8 +67,7 @@ kept AS (
     RETURNING id
 ),
 led AS ({_LED.format(source="taken", only="").replace("%(delivery)s", "(SELECT id FROM kept)")})
-SELECT (SELECT id FROM kept), (SELECT count(*) FROM led WHERE state = 'waiting'),
-       EXISTS (SELECT 1 FROM syncline_inboxevent WHERE state = 'waiting' AND not_before <= statement_timestamp())
+SELECT (SELECT id FROM kept), (SELECT count(*) FROM led WHERE state = 'waiting')
 """  # noqa: S608 - put together from the constants above
 
 _AGAIN = f"WITH {_EVENTS}, led AS ({_LED}) SELECT count(*), count(*) FILTER (WHERE state = 'waiting') FROM led"  # noqa: S608
@@ -75,11 +75,10 @@ _AGAIN = f"WITH {_EVENTS}, led AS ({_LED}) SELECT count(*), count(*) FILTER (WHE
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """`waiting`: events that lead somewhere. `first`: none waited before, so nobody was rung for."""
+    """`waiting`: events that lead somewhere."""
 
     delivery_id: int
     waiting: int
-    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +101,9 @@ def store(place: Place, request: WebhookRequest, reading: Reading) -> Stored:
         "cause": storable(reading.cause),
         "received_at": request.received_at,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_STORE, values)
-        delivery_id, waiting, others = cursor.fetchone()
-    return Stored(delivery_id, waiting, first=bool(waiting) and not others)
+    row = prepared.row(_STORE, values)
+    assert row is not None
+    return Stored(*row)
 
 
 def store_again(

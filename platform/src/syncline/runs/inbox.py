@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from syncline import background
 from syncline.connections.models import ConnectionState
 from syncline.contract import SynclineError
-from syncline.inbox.intake import QUEUE
+from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
@@ -30,7 +30,8 @@ State = InboxEvent.State
 RECORDS: Final = 500
 PAUSES: Final = (1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 3600.0)
 MOST_ATTEMPTS: Final = len(PAUSES) + 1
-LINGER: Final = 0.1
+LINGER = 2 * MOMENT
+LOOK: Final = 0.05
 PARKED: Final = (ConnectionState.MISSING, ConnectionState.RECONNECT, ConnectionState.SETTINGS)
 _LOCK: Final = 1_229_866_840  # of this purpose among the advisory locks of the database
 
@@ -81,14 +82,15 @@ def install() -> None:
 
 
 def drain(seconds: float) -> bool:
-    """True when work is left. Looks once more at the end, for what was being stored when it began and was not rung for."""
-    until = time.monotonic() + seconds
+    """True when work is left. Goes on looking for a while, because intakes ring once for all that comes within a moment."""
+    until, idle = time.monotonic() + seconds, time.monotonic() + LINGER
     while time.monotonic() < until and not background.stopping():
         if dispatch():
-            continue
-        time.sleep(LINGER)
-        if not dispatch():
+            idle = time.monotonic() + LINGER
+        elif time.monotonic() > idle:
             return False
+        else:
+            time.sleep(LOOK)
     return claimable()
 
 
