@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -92,13 +93,13 @@ class Sending:
             return self.queue.pop() if self.queue else ""
 
     def _send(self) -> None:
-        caller = self.web.caller()
-        while key := self._next():
-            events = [{"id": key, "key": key, "account": str(1 + int(key) % 2)}]
-            while (status := self.web.deliver(self.slug, events, caller)) != 200:
-                self.refused[status] += 1
-                time.sleep(0.01)
-            self.acknowledged.add(key)
+        with closing(self.web.caller()) as caller:
+            while key := self._next():
+                events = [{"id": key, "key": key, "account": str(1 + int(key) % 2)}]
+                while (status := self.web.deliver(self.slug, events, caller)) != 200:
+                    self.refused[status] += 1
+                    time.sleep(0.01)
+                self.acknowledged.add(key)
 
     def run(self) -> None:
         for one in self.threads:

@@ -344,7 +344,7 @@ def test_an_event_is_settled_with_the_parts_it_led_to_or_not_at_all(here: World,
             assert here.states() == ["done"]
             raise SystemExit
 
-    monkeypatch.setattr(inbox.crash, "point", die)
+    monkeypatch.setattr("syncline.runs.crash.point", die)
     here.post([event()])
     with pytest.raises(SystemExit):
         inbox.dispatch()

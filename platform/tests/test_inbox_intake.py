@@ -8,7 +8,7 @@ import json
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -358,13 +358,20 @@ def test_a_verification_that_fails_lets_nothing_in_and_asks_for_it_again(here: W
 def test_nothing_secret_is_logged(here: World, caplog: pytest.LogCaptureFixture) -> None:
     here.post(b"no json canary-in-the-body")
     here.post([event()], secret="canary-of-a-guesser")
+    here.post([event()], slug="canary-in-the-address")
     assert "canary" not in caplog.text
+    assert here.slug not in caplog.text
 
 
 def test_one_statement_stores_a_delivery(here: World, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     row = prepared.row
-    monkeypatch.setattr(prepared, "row", lambda sql, values: [asked.append(sql), row(sql, values)][1])
+
+    def counted(sql: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        asked.append(sql)
+        return row(sql, values)
+
+    monkeypatch.setattr(prepared, "row", counted)
     here.post([event()])  # rings
     with django_assert_num_queries(0):
         here.post([event(id_="8"), event(id_="9", account="2")])

@@ -142,7 +142,9 @@ def test_one_event_some_events_and_a_delivery_are_replayed_by_buttons(here: Worl
 def test_an_address_is_made_on_the_page_of_its_owner_and_shown_there(here: World) -> None:
     own = world.connection(here.owner, "own", "9")
     client = browser(here.owner)
-    assert "Make a webhook address" in shown(client, page("connection_change", own.pk))
+    before, _, after = shown(client, page("connection_change", own.pk)).partition('id="connection_form"')
+    assert "Make a webhook address" in before, "a form inside the form would be dropped by browsers"
+    assert "Make a webhook address" not in after
     told = client.post(f"{page('webhookaddress_make')}?connection={own.pk}", follow=True).content.decode()
     made = WebhookAddress.objects.get(connection=own)
     url = f"{world.PUBLIC}/hooks/{made.names.get().slug}/"
@@ -193,6 +195,11 @@ def test_refusals_are_explained_on_the_page_of_the_address(here: World) -> None:
     told = shown(administrator(), page("webhookaddress_change", here.address.pk))
     assert "It bears no signature" in told
     assert "Compare the secrets" in told
+    here.post([event()])
+    listed = f"{page('delivery_changelist')}?address__id__exact={here.address.pk}"
+    assert listed in told
+    assert "1 delivery" in shown(browser(User.objects.get(username="root")), listed)
+    assert "0 deliveries" in shown(browser(User.objects.get(username="root")), listed + "0")
 
 
 def test_the_overview_counts_what_waits_was_given_up_and_was_refused(here: World) -> None:

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from syncline.connections.redaction import redact
 from syncline.connections.secrets import MASK
 from syncline.contract import SynclineError
+from syncline.contract.webhooks import EventKind
 from syncline.inbox import addresses, overview, replay
 from syncline.inbox.models import Delivery, InboxEvent, WebhookAddress
 
@@ -83,11 +84,22 @@ class PostedAdmin(ConnectionAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk]))
 
 
+class KindFilter(admin.SimpleListFilter):
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, kind.value) for kind in EventKind]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
 @admin.register(InboxEvent)
 class EventPage(PostedAdmin):
     list_title = "Inbox: what vendors told by themselves"
     list_display = ["record", "status", "connection_name", "received"]
-    list_filter = ["state", "kind", ConnectionFilter, "received_at"]
+    list_filter = ["state", KindFilter, ConnectionFilter, "received_at"]
     search_fields = ["remote_id__exact", "key__exact"]
     search_help_text = "Remote id or the vendor's name of the event, exactly"
     ordering = ["-id"]
