@@ -32,8 +32,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def here(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = world.build()
-    for name, module in vendor.in_place_of_runs(made.pulls).items():
-        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(inbox, "pull_ids", made.pulls)
     monkeypatch.setattr(inbox, "LINGER", 0)
     with vendor.installed(), override_settings(SYNCLINE_PUBLIC_URL=world.PUBLIC, ALLOWED_HOSTS=["*"]):
         yield made

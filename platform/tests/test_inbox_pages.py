@@ -30,8 +30,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def here(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     made = world.build()
-    for name, module in vendor.in_place_of_runs(made.pulls).items():
-        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(inbox, "pull_ids", made.pulls)
     monkeypatch.setattr(inbox, "LINGER", 0)
     monkeypatch.setattr("syncline.connections.startup.begin", lambda: None)  # it would close the test's connection
     with (

@@ -7,7 +7,7 @@ import hmac
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -103,14 +103,3 @@ def entries() -> list[EntryPoint]:
 def installed() -> Iterator[None]:
     with registry.using(Registry(entries())):
         yield
-
-
-PullIds = Callable[[int, str, Sequence[str]], int]
-
-
-def in_place_of_runs(pull_ids: PullIds) -> dict[str, ModuleType]:
-    """Modules for `sys.modules`, whatever the runs really make of events."""
-    package, module = ModuleType("syncline.runs.pull"), ModuleType("syncline.runs.pull.start")
-    package.__path__ = []
-    module.pull_ids = pull_ids  # type: ignore[attr-defined]
-    return {"syncline.runs.pull": package, "syncline.runs.pull.start": module}

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 from syncline.contract import SynclineError
 from syncline.contract.connector import Capability
 from syncline.contract.webhooks import Answer, Event, Receipt, Verification, WebhookRequest
-from syncline.ledger.writer import dumps
+from syncline.ledger.storable import dumps
 from syncline.registry import Connector
 
 PARSE_SECONDS = 2.0  # vendors wait for five

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from syncline.contract.webhooks import Event, EventKind, WebhookRequest
-from syncline.ledger.writer import dumps, storable
+from syncline.ledger.storable import dumps, storable
 
 from . import prepared
 from .addresses import Place

@@ -25,6 +25,7 @@ from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
 from . import crash
+from .pull.start import pull_ids
 
 State = InboxEvent.State
 RECORDS: Final = 500
@@ -142,8 +143,6 @@ def _take(group: Group) -> list[Taken]:
 
 
 def _lead(group: Group, taken: Sequence[Taken]) -> None:
-    from .pull.start import pull_ids
-
     ids = list(dict.fromkeys(one for event in taken for one in event.remote_ids))
     try:
         with transaction.atomic():
