@@ -34,8 +34,8 @@ class World:
     connection: Connection
     user: User
 
-    def sync(self, pair: tuple[str, str], direction: str, **options: object) -> Sync:
-        return make_sync(self.connection, self.user, *pair, direction=direction, **options)
+    def sync(self, pair: tuple[str, str], direction: str) -> Sync:
+        return make_sync(self.connection, self.user, *pair, direction=direction)
 
     def there(self, object_type: str = "companies") -> dict[str, dict[str, str]]:
         return {record["id"]: record["properties"] for record in self.sandbox.admin.live(object_type)}
@@ -198,7 +198,8 @@ class Storm:
 
     def __init__(self, world: World, dice: random.Random) -> None:
         self.world, self.dice = world, dice
-        self.links = dict(Link.objects.filter(object_type="companies").values_list("remote_id", "local_key"))
+        links = Link.objects.filter(object_type="companies", remote_id__isnull=False)
+        self.links = {str(id_): key for id_, key in links.values_list("remote_id", "local_key")}
 
     def blow(self, number: int) -> None:
         """Name, website and description are changed here or there, or on both sides."""
