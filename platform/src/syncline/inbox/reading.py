@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from syncline.contract import SynclineError
+from syncline.contract import ConnectorFault, SynclineError
 from syncline.contract.connector import Capability
 from syncline.contract.webhooks import Answer, Event, Receipt, Verification, WebhookRequest
 from syncline.ledger.storable import dumps
@@ -85,7 +85,7 @@ def _checked(event: Event) -> Event:
     return event
 
 
-class TookTooLong(SynclineError):
+class TookTooLong(ConnectorFault):
     """The connector took too long to read this delivery. Report it to its author; replay the delivery when it is mended."""
 
 
