@@ -71,7 +71,7 @@ def close_run(run_id: int) -> Run | None:
         mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
-        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code))
+        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code, pulled=group.is_pulled()))
     return run
 
 
