@@ -70,7 +70,7 @@ class TestArrivals:
 
     @pytest.mark.parametrize("direction", ["pull", "two_way"])
     def test_one_is_linked_to_our_record_and_lands_there(self, world: World, direction: str) -> None:
-        sync, arrival, users = shared(world, direction)
+        _, arrival, users = shared(world, direction)
 
         finished(placing.link_to(arrival, f" {users[1].pk} ", world.owner))
 
@@ -176,7 +176,7 @@ class TestWithheld:
         return sync, world.run(sync), ids
 
     def test_approval_deletes_here_only_what_is_still_gone_there(self, world: World, held: tuple[Sync, Run, list[str]]) -> None:
-        sync, run, ids = held
+        _, run, ids = held
         assert (run.withheld, removals.withheld(run), len(world.here())) == (40, 40, 50)
         world.vendor.restore(ids[0])
         world.vendor.edit(ids[0], name="Back")
@@ -221,7 +221,7 @@ class TestWithheld:
         from syncline.runs.pull import steps
 
         monkeypatch.setattr(steps, "FETCHED", 10)
-        _, run, ids = held
+        _, run, _ = held
         started = removals.approve(run, world.owner)
         land, calls = steps.arriving.land, []
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from syncline.pages import catalog, connections, connectors, ledger, registrations, runs, syncs
+from syncline.pages import arrivals, catalog, conflicts, connections, connectors, ledger, registrations, runs, syncs
 
-__all__ = ["catalog", "connections", "connectors", "ledger", "registrations", "runs", "syncs"]
+__all__ = ["arrivals", "catalog", "conflicts", "connections", "connectors", "ledger", "registrations", "runs", "syncs"]

@@ -183,6 +183,48 @@ def _told() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
+@main.group()
+def position() -> None:
+    """How far the pulls of a sync came, which may be moved while it rests."""
+
+
+@position.command("get")
+@click.argument("sync")
+def position_get(sync: str) -> None:
+    """Tells how far the pulls of SYNC (id or name) came."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.show(planning.sync_named(sync), Console())
+
+
+@position.command("set")
+@click.argument("sync")
+@click.argument("moment")
+def position_set(sync: str, moment: str) -> None:
+    """The next pull of SYNC asks for what changed since MOMENT, e.g. 2026-11-26 or "2026-11-26 17:30", UTC."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.move(planning.sync_named(sync), moment, Console())
+
+
+@position.command("reset")
+@click.argument("sync")
+def position_reset(sync: str) -> None:
+    """The next pull of SYNC lists everything."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.move(planning.sync_named(sync), None, Console())
+
+
 @main.command()
 @click.argument("sync", default="")
 @click.option("--all", "everything", is_flag=True, help="Also what changed in the accounts that no mapping writes.")

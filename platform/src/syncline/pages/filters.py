@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -48,6 +49,26 @@ class SyncFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         return queryset.filter(sync=value) if value and value.isdecimal() else queryset
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """What waits for a decision, unless something else is asked for."""
+
+    title = "decision"
+    parameter_name = "decision"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("decided", "Decided"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *rest = super().choices(changelist)
+        yield {**first, "display": "Open"}
+        yield from rest
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(decided_at__isnull=self.value() != "decided")
 
 
 class PairFilter(admin.SimpleListFilter):

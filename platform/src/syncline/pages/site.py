@@ -10,8 +10,11 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 #: What a person looks for, in this order.
-ORDER: Final = ("Connection", "Sync", "Run", "Link", "ErrorGroup", "ObjectSnapshot", "Registration", "ConnectorState")
-NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog"}
+ORDER: Final = (
+    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup"),
+    *("ObjectSnapshot", "Registration", "ConnectorState"),
+)
+NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list"}
 
 
 class SynclineSite(AdminSite):

@@ -82,15 +82,15 @@ NEXT_STEPS: Final = {
 
 #: The same for remote records that could not be stored here, where it is something else.
 ARRIVAL_STEPS: Final = {
-    "shared_here": "Merge or correct ours; or link it to one of them on the review list, or create it as a record of its own.",
-    "several_remote": "Merge them in the account; or link one of them on the review list, and create the others as records of their own.",
-    "linked_to_other": "Merge the two in the account or correct one of them; or create it as a record of its own on the review list.",
-    "contradiction": "Decide on the review list: link it to our record if they are the same, else create it as a record of its own.",
-    "gone_here": "Delete it in the account too, or take it in anew on the review list.",
-    "kept_here": "See why our app keeps the record; then try again on the review list.",
+    "shared_here": "Merge or correct ours; or link it to one of them in the review list, or create it as a record of its own.",
+    "several_remote": "Merge them in the account; or link one of them in the review list, and create the others as new records.",
+    "linked_to_other": "Merge the two in the account or correct one; or create it as a record of its own in the review list.",
+    "contradiction": "Decide in the review list: link it to our record if they are the same, else create it as one of its own.",
+    "gone_here": "Delete it in the account too, or take it in anew in the review list.",
+    "kept_here": "See why our app keeps the record; then try again in the review list.",
     "waiting": "Nothing to do: it is taken up as soon as the other record is here.",
     "not_found": "Nothing to do if it was deleted on purpose; else unlink it in the ledger and try again.",
-    "conflict": "A unique value belongs to another record here: correct one of the two, or link them on the review list.",
+    "conflict": "A unique value belongs to another record here: correct one of the two, or link them in the review list.",
     "invalid_value": "Correct the value in the account, or add a transform to the rule.",
     "invalid_choice": "Map the choice to a value that the field takes, or correct it in the account.",
     "too_long": "Shorten the value in the account, or add the transform truncate to the rule.",

@@ -61,8 +61,8 @@ def may_approve(user: User, run: Run) -> bool:
 
 
 def approve(run: Run, user: User) -> Run:
-    """Starts a run that removes exactly what this one withheld: there, as far as it is still not part of the sync; here, as far as
-    it is still not in the account."""
+    """Starts a run that removes exactly what this one withheld: there what is still not part of the sync, here what is still
+    not in the account."""
     from .pull import approving
     from .start import check, created
 

@@ -47,7 +47,7 @@ def delete_listed(job: Job) -> None:
 def _tell(cursor: CursorWrapper, job: Job, ids: list[str]) -> None:
     """What became of the rows, in the transaction that decides it."""
     listed, scope = job.run.plan_id, job.scope
-    pair = [scope.connection_id, scope.object_type, scope.dataset]
-    cursor.execute(_APPLIED, [listed, ids, *pair, gone.REMOVED.code, job.run.pk])
+    pair = (scope.connection_id, scope.object_type, scope.dataset)
+    cursor.execute(_APPLIED, (listed, ids, *pair, gone.REMOVED.code, job.run.pk))
     cursor.execute(_REFUSED, [listed, ids, job.sync.pk, gone.KEPT, job.run.pk])
     cursor.execute(_STALE, [listed, ids])

@@ -30,8 +30,8 @@ WHERE id = %s
 """
 
 
-def may_decide(user: User, conflict: Conflict) -> bool:
-    return user.has_perm(PERMISSION) and access.may_run(user, conflict.sync.connection)
+def may_decide(user: User, sync: Sync) -> bool:
+    return user.has_perm(PERMISSION) and access.may_run(user, sync.connection)
 
 
 REFUSED = (
@@ -66,7 +66,7 @@ def decide_all(conflicts: Iterable[Conflict], side: str, user: User) -> int:
 
 
 def _decide(conflict: Conflict, side: str, user: User) -> None:
-    if not may_decide(user, conflict):
+    if not may_decide(user, conflict.sync):
         raise ConfigError(REFUSED)
     _accept(conflict, side)
     conflict.decision, conflict.decided_at, conflict.decided_by = side, timezone.now(), user
