@@ -42,6 +42,11 @@ def troubles(run: Run) -> list[tuple[int, str]]:
     ]
 
 
+def conflicts(run: Run) -> int:
+    """Fields that this run left open: its pull and its push may have met the same ones."""
+    return Conflict.objects.filter(run_id=run.pk, decided_at__isnull=True).count()
+
+
 def remarks(run: Run) -> list[str]:
     """What else was wrong: a listing that came empty, records without ids."""
     found = ErrorGroup.objects.filter(run_id=run.pk, code__in=("empty_listing", "nameless"))
