@@ -110,7 +110,7 @@ def test_no_page_of_pulls_breaks_the_content_security_policy_or_a_phone(chromium
 def test_people_decide_without_scripts(chromium: str, live_server: Any, world: World) -> None:
     with opened(chromium, live_server, world, java_script_enabled=False) as (page, complaints):
         page.goto("/admin/syncline/conflict/")
-        page.get_by_role("button", name="Theirs for city").first.click()
+        page.get_by_role("button", name="Theirs holds: city").first.click()
         page.get_by_text("city: Theirs holds").wait_for()
         page.get_by_role("link", name="Person").first.click()
         page.get_by_role("button", name="Ours holds: write it there").click()

@@ -24,7 +24,7 @@ from syncline.runs.pull import placing
 from .base import Context, ObjectAction, person, rights
 from .bulk import DecidingAdmin
 from .display import badge, shortened
-from .filters import ConnectionOfRun, SyncFilter
+from .filters import ARRIVALS, ArrivalFilter, ConnectionOfRun, SyncFilter
 
 
 def _started(runs: Iterable[Run]) -> str:
@@ -60,7 +60,7 @@ class ArrivalPage(DecidingAdmin):
     connection_lookup = "sync__connection"
     list_title = "Review list: records from there that found no place here"
     list_display = ["record", "status", "into", "since_when"]
-    list_filter = ["state", SyncFilter, ConnectionOfRun]
+    list_filter = [ArrivalFilter, SyncFilter, ConnectionOfRun]
     list_select_related = ["sync__connection"]
     search_fields = ["remote_id__exact"]
     search_help_text = "Remote id, exactly, or a part of the name"
@@ -136,7 +136,7 @@ class ArrivalPage(DecidingAdmin):
     def status(self, obj: Arrival) -> SafeString:
         return format_html(
             '{} {}<span class="below">{}</span>',
-            badge(obj.state, obj.get_state_display()),
+            state_badge(obj),
             shortened(obj.reason, 200),
             next_step(obj.code, pulled=True),
         )
@@ -151,6 +151,10 @@ class ArrivalPage(DecidingAdmin):
         return format_html('{}<span class="below">{}</span>', f"{obj.since:%-d %b %Y %H:%M}", looked)
 
 
+def state_badge(one: Arrival) -> SafeString:
+    return badge(one.state, ARRIVALS.get(Link.State(one.state)) or one.get_state_display())
+
+
 def arrival_context(request: HttpRequest, one: Arrival) -> Context:
     user, sync = person(request), one.sync
     key = one.local_key
@@ -158,7 +162,7 @@ def arrival_context(request: HttpRequest, one: Arrival) -> Context:
     return {
         "arrival": one,
         "original": one,
-        "badge": badge(one.state, one.get_state_display()),
+        "badge": state_badge(one),
         "next_step": next_step(one.code, pulled=True),
         "ours": ours,
         "link_id": links_of(sync, [key]).get(key) if key else None,

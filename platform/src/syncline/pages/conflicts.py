@@ -43,6 +43,7 @@ def theirs(page: Any, request: HttpRequest, one: Conflict) -> str:
 
 
 def _decided(request: HttpRequest, one: Conflict, side: str) -> str:
+    _refuse_unread(request, [one])
     deciding.decide(one, side, person(request))
     return f"{one.property}: {SAID[Conflict.Decision(side)]}"
 
@@ -55,7 +56,7 @@ def _list(_one: Any) -> str:
 class ConflictPage(DecidingAdmin):
     connection_lookup = "sync__connection"
     list_title = "Conflicts: fields that both sides changed"
-    list_display = ["record", "what", "here_value", "there_value", "outcome"]
+    list_display = ["record", "what", "here_value", "there_value", "since"]
     list_filter = [OpenFilter, SyncFilter, ConnectionOfRun]
     list_select_related = ["sync__connection", "link"]
     search_fields = ["property__exact", "link__local_key__exact", "link__remote_id__exact"]
@@ -100,37 +101,38 @@ class ConflictPage(DecidingAdmin):
 
     @admin.display(description="ours")
     def here_value(self, obj: Any) -> SafeString:
-        return _cell(obj.ours)
+        return _cell(obj, obj.ours, "ours", "Ours holds")
 
     @admin.display(description="theirs")
     def there_value(self, obj: Any) -> SafeString:
-        return _cell(obj.theirs)
+        return _cell(obj, obj.theirs, "theirs", "Theirs holds")
 
-    @admin.display(description="since (UTC), decision", ordering="at")
-    def outcome(self, obj: Any) -> SafeString:
-        """The buttons send the list's own form to another address, because a form cannot stand in a form."""
-        since = f"{obj.at:%-d %b %Y %H:%M}"
-        if obj.decided_at:
-            return format_html('{}<span class="below">{}</span>', obj.get_decision_display(), since)
-        if not obj.may_decide:
-            return format_html("{}", since)
-        buttons = [
-            format_html(
-                '<button type="submit" class="button quiet" formaction="{}" aria-label="{}">{}</button>',
-                reverse("admin:syncline_conflict_do", args=[obj.pk, name]),
-                f"{label} for {obj.property} of {obj.title or obj.link.local_key}",
-                label,
-            )
-            for name, label in (("ours", "Ours"), ("theirs", "Theirs"))
-        ]
-        return format_html('{}<span class="row-buttons">{}{}</span>', since, *buttons)
+    @admin.display(description="since (UTC)", ordering="at")
+    def since(self, obj: Any) -> SafeString:
+        return format_html('{}<span class="below">{}</span>', f"{obj.at:%-d %b %Y %H:%M}", obj.get_decision_display())
 
 
-def _cell(text: str) -> SafeString:
-    return format_html("{}", shortened(text, 160)) if text else format_html("<em>empty</em>")
+def _cell(one: Any, text: str, action: str, label: str) -> SafeString:
+    """A value and its button, which sends the list's own form to another address: a form cannot stand in a form."""
+    shown = format_html("{}", shortened(text, 160)) if text else format_html("<em>empty</em>")
+    if one.decided_at or not one.may_decide:
+        return shown
+    address = reverse("admin:syncline_conflict_do", args=[one.pk, action])
+    spoken = f"{label}: {one.property} of {one.title or one.link.local_key}"
+    button = format_html(
+        '<button type="submit" class="button quiet" formaction="{}" aria-label="{}">{}</button>', address, spoken, label
+    )
+    return format_html('{}<span class="row-buttons">{}</span>', shown, button)
+
+
+def _refuse_unread(request: HttpRequest, rows: Sequence[Conflict]) -> None:
+    known = readable(person(request))
+    if unread := sorted({one.sync.dataset for one in rows} - known):
+        raise ConfigError(f"You may not read {', '.join(unread)}, and who decides has to see the values.")
 
 
 def _decided_all(request: HttpRequest, rows: Sequence[Conflict], side: str) -> str:
+    _refuse_unread(request, rows)
     number = deciding.decide_all(rows, side, person(request))
     if not number:
         raise ConfigError("All of these are decided already.")
@@ -140,7 +142,7 @@ def _decided_all(request: HttpRequest, rows: Sequence[Conflict], side: str) -> s
 def named(request: HttpRequest, rows: list[Any]) -> list[Any]:
     """Each with its record's name and both values, where the person may read the dataset: one query for each dataset."""
     user = person(request)
-    known = readable(user)
+    known, may = readable(user), user.has_perm(deciding.PERMISSION)
     keys: dict[str, list[str]] = {}
     for one in rows:
         keys.setdefault(one.link.dataset, []).append(one.link.local_key)
@@ -149,7 +151,7 @@ def named(request: HttpRequest, rows: list[Any]) -> list[Any]:
         one.readable = one.link.dataset in known
         one.title = names.get(one.link.dataset, {}).get(one.link.local_key, "")
         one.ours, one.theirs = (value(v) if one.readable else UNREADABLE for v in (one.here, one.there))
-        one.may_decide = one.readable and deciding.may_decide(user, one.sync)
+        one.may_decide = one.readable and may and rights(request, one.sync.connection).run
     return rows
 
 

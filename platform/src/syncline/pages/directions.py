@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from syncline.runs.models import Run
+from syncline.syncs.engine.content import Owner
 from syncline.syncs.models import Sync
 
 Direction, Policy = Sync.Direction, Sync.DeletePolicy
@@ -15,6 +16,15 @@ HELP: Final = (
     "Push: records here are written there. Pull: records there are written here, if the app takes them. Two-way: both; once it is"
     " saved, each rule says whose value holds. Another direction counts once the mapping is published again."
 )
+
+
+OWNERS: Final = [
+    (Owner.HERE.value, "Here"),
+    (Owner.THERE.value, "There"),
+    (Owner.NEWEST.value, "Newest"),
+    (Owner.REVIEW.value, "Review"),
+]
+"""Short, as columns are narrow; the table's note says what they mean."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def arrived(user: User) -> list[dict[str, Any]]:
         {
             "label": "from there, for review",
             "count": arrivals.exclude(state=Link.State.WAITING).count(),
-            "address": reverse("admin:syncline_arrival_changelist"),
+            "address": f"{reverse('admin:syncline_arrival_changelist')}?state=person",
         },
         {"label": "conflicts", "count": conflicts.count(), "address": reverse("admin:syncline_conflict_changelist")},
     ]

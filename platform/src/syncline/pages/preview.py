@@ -67,7 +67,7 @@ def _newest(request: HttpRequest, sync: Sync) -> list[tuple[str, str]]:
     linked = list(links.filter(remote_id__isnull=False).order_by("-pk")[:OFFERED])
     add_titles(person(request), linked)
     named = [(str(one.remote_id), one.title or one.local_key) for one in cast(list[Any], linked)]
-    return list({**dict(named), **dict(waiting)}.items())[:OFFERED]
+    return list({**dict(waiting), **dict(named)}.items())[:OFFERED]
 
 
 def records(request: HttpRequest, sync: Sync, found: Dataset, asked: str) -> list[tuple[str, str]]:

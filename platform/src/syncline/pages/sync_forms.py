@@ -258,6 +258,8 @@ class RuleFormSet(NamedInputs):
         super().add_fields(form, index)
         if self.instance.direction != Sync.Direction.TWO_WAY:
             del form.fields["owner"]
+        else:
+            form.fields["owner"].choices = directions.OWNERS
         form.fields["source"].widget = forms.Select(
             choices=self._sources(form.instance.source), attrs=form.fields["source"].widget.attrs
         )

@@ -155,7 +155,7 @@ class SyncPage(ActionsAdmin):
             obj.created_by = person(request)
         if {"cron", "changes_cron", "enabled"} & set(form.changed_data):
             schedule.reschedule(obj)
-        if change and "direction" in form.changed_data and obj.current is not None:
+        if change and form.initial.get("direction", obj.direction) != obj.direction and obj.current is not None:
             obj.current = None
             messages.warning(request, "The direction is another one: publish the mapping again before the sync can run.")
         super().save_model(request, obj, form, change)
