@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from syncline.cli import main
 from syncline.connections.models import Grant
+from syncline.contract import Op
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Checkpoint, Conflict
 from syncline.runs import execute
@@ -182,7 +183,7 @@ class TestForm:
         sync = world.pulling()
         save(client, sync, mode="mirror", delete_policy="delete")
         assert "offers no delete to pulls" not in page(client, "sync_change", sync.pk)
-        monkeypatch.setattr(WrittenPeople, "info", replace(WrittenPeople.info, writes=frozenset({"create", "update"})))
+        monkeypatch.setattr(WrittenPeople, "info", replace(WrittenPeople.info, writes=frozenset({Op.CREATE, Op.UPDATE})))
         assert "offers no delete to pulls" in page(client, "sync_change", sync.pk)
 
     def test_the_preview_shows_what_a_record_there_would_become(self, world: World, client: Client) -> None:
@@ -495,7 +496,7 @@ class TestRuns:
 class TestApi:
     def test_arrivals_are_listed_and_decided(self, world: World, client: Client) -> None:
         sync, (first, second) = doubtful(world, 2)
-        listed = client.get("/api/v1/arrivals/", {"sync": sync.pk, "state": "ambiguous"}).json()["results"]
+        listed = client.get("/api/v1/arrivals/", {"sync": str(sync.pk), "state": "ambiguous"}).json()["results"]
         assert [one["remote_id"] for one in listed] == [second.remote_id, first.remote_id]
         assert "review list" in listed[0]["next_step"]
         key = User.objects.get(username="u0a").pk

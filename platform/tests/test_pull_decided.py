@@ -218,12 +218,12 @@ class TestWithheld:
     def test_a_killed_approval_goes_on_where_it_stood(
         self, world: World, held: tuple[Sync, Run, list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from syncline.runs.pull import steps
+        from syncline.runs.pull import arriving, steps
 
         monkeypatch.setattr(steps, "FETCHED", 10)
         _, run, _ = held
         started = removals.approve(run, world.owner)
-        land, calls = steps.arriving.land, []
+        land, calls = arriving.land, list[int]()
 
         def broken(*args: object, **kwargs: object) -> object:
             calls.append(1)
@@ -231,7 +231,7 @@ class TestWithheld:
                 raise ConnectionError("cut")
             return land(*args, **kwargs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(steps.arriving, "land", broken)
+        monkeypatch.setattr(arriving, "land", broken)
         finished(started)
 
         assert started.removed == 40
