@@ -460,8 +460,9 @@ class TestRuns:
         assert "conflicts</dt>" not in shown
 
     def test_a_two_way_run_counts_conflicts(self, world: World, client: Client) -> None:
-        clashing(world, 2)
+        sync, _ = clashing(world, 2)
         run = Run.objects.latest("pk")
+        assert f"/conflict/?sync={sync.pk}" in page(client, "run_change", run.pk)
         assert "fields that both sides changed" in page(client, "run_change", run.pk)
         assert "2 conflicts" in page(client, "run_changelist")
 

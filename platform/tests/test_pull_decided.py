@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import Permission, User
 from syncline.contract import ConfigError
+from syncline.ledger import resolve
 from syncline.ledger.models import Entry, Link
 from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import execute, removals
@@ -83,6 +84,18 @@ class TestArrivals:
             assert (users[1].first_name, users[1].last_name, link.state) == ("Theirs", "There", "delivered")
         else:
             assert world.open_conflicts() == {"name": ("Ours 1", "Theirs")}
+
+    def test_what_was_seen_of_another_remote_record_says_nothing_of_this_one(self, world: World) -> None:
+        world.vendor.seed("people", name="Name", email="p@example.org", city="Same")
+        sync = world.pulling("two_way")
+        world.run(sync)
+        User.objects.filter(first_name="Name").update(last_name="Ours")
+        other = world.vendor.seed("people", name="Name", email="other@example.org", city="Same")
+
+        resolve.link_by_hand(Link.objects.get(), other, "somebody")
+        world.run(sync)
+
+        assert world.open_conflicts()["city"] == ("Ours", "Same")
 
     def test_a_key_of_nobody_or_of_a_linked_record_is_refused(self, world: World) -> None:
         _, arrival, users = shared(world)
