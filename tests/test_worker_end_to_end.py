@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import override_settings
@@ -102,3 +103,25 @@ def test_a_run_whose_worker_was_killed_is_finished_by_another(sync: Sync, sandbo
     assert run.created + run.adopted + run.ambiguous + run.rejected == COMPANIES
     assert {one.remote_id for one in linked} == {one["id"] for one in sandbox.admin.live("companies")}
     assert len(linked) == run.created + run.adopted
+
+
+def test_a_change_arrives_at_once_and_not_at_the_next_tick(sync: Sync, sandbox: RunningSandbox, database_url: str) -> None:
+    """Three, one after the other: by ticks alone the second and the third would take ten seconds each."""
+    Sync.objects.filter(pk=sync.pk).update(at_once=True)
+    company = apps.get_model("companies", "Company").objects
+    with worker(database_url):
+        assert until(lambda: ended(sync)), "no full pass was made"
+        links = Link.objects.filter(connection=sync.connection, state=Link.State.DELIVERED, remote_id__isnull=False)
+        link = links.filter(object_type="companies").earliest("pk")
+        began = time.monotonic()
+        for number in range(3):
+            company.filter(pk=link.local_key).update(description=f"change {number}")
+            assert until(lambda wanted=f"change {number}": shown(sandbox, link) == wanted), "a change did not arrive"  # type: ignore[misc]
+        took = time.monotonic() - began
+    assert took < 15
+    assert set(Run.objects.exclude(kind=Run.Kind.FULL).values_list("kind", "trigger")) == {("changes", "change")}
+
+
+def shown(sandbox: RunningSandbox, link: Link) -> str:
+    [found] = sandbox.admin.live("companies", ids=link.remote_id)
+    return str(found["properties"].get("description"))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule, Task
 from django_q.signing import SignedPackage
 from syncline import background
-from syncline.background import bell, canary, checks
+from syncline.background import bell, canary, checks, lookout
 from syncline.runs import workers
 from syncline.runs.models import WorkerCanary
 
@@ -137,6 +138,47 @@ def test_a_drain_that_fails_is_told_and_leaves_no_row(drained: list[float], monk
     assert background.answer("probe") is False
     assert "no luck" in caplog.text
     assert doorbells() == []
+
+
+# -- looking out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.unit
+def test_a_look_that_takes_long_is_taken_more_rarely() -> None:
+    assert lookout.Lookout(0.2, lambda: None).once() == 0.2
+    assert lookout.Lookout(0.2, lambda: time.sleep(0.1)).once() > 0.8
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("trouble", [OperationalError("gone"), RuntimeError("a mistake")])
+def test_a_lookout_outlives_what_it_meets(trouble: Exception, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise trouble
+
+    monkeypatch.setattr(lookout, "AFTER_FAILURE", 0.0)
+    monkeypatch.setattr(bell, "stopping", lambda: len(looks) == 3)
+    lookout.Lookout(0.0, look).keep()
+
+    assert len(looks) == 3
+    assert "trying again" in caplog.text
+
+
+@pytest.mark.unit
+def test_every_lookout_is_kept_until_the_worker_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+    monkeypatch.setattr(lookout, "_lookouts", [])
+    monkeypatch.setattr(bell, "stopping", lambda: len(seen) == 2)
+    background.look_out(0.01, lambda: seen.add("one"))
+    background.look_out(0.01, lambda: seen.add("two"))
+    lookout.keep_all()
+    for thread in [one for one in threading.enumerate() if one.name == "lookout"]:
+        thread.join(10)
+
+    assert seen == {"one", "two"}
 
 
 # -- how bells are handed out ----------------------------------------------------------------------------------------

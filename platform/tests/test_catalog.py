@@ -46,6 +46,11 @@ object_types = st.builds(
     associations=st.lists(st.builds(AssociationType, text, text), max_size=3).map(tuple),
     page_size=st.integers(1, 1000),
     count=st.none() | st.integers(0, 10**9),
+    bulk_rows=st.integers(0, 10**6),
+    bulk_match=st.lists(text, max_size=2).map(tuple),
+    pull_since=st.booleans(),
+    pull_archived=st.booleans(),
+    pull_history=st.booleans(),
 )
 
 

@@ -11,8 +11,8 @@ from syncline.catalog import service
 from syncline.contract import AssociationType, Choice, DatasetInfo, Field, Kind, MatchRule, MatchStep, ObjectType, Op, Property
 from syncline.models import CatalogChange, Connection
 from syncline.syncs.engine import MappingContent, MappingInvalid, RuleContent, plan_write
-from syncline.syncs.engine.diff import UNSURE
 from syncline.syncs.engine.drift import compile_published, definitions, drifted
+from syncline.syncs.engine.threeway import UNSURE
 
 
 def choices(*values: str) -> tuple[Choice, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from syncline.contract import ConnectorSpec, Http, OutcomeUnknown, PullRequest, Response, Session
 from syncline.contract.testing.check import told
+from syncline.contract.testing.delivery import Delivery
 from syncline.contract.testing.lab import Lab, opened
 from syncline.contract.testing.proxy import Fault
 from syncline.contract.testing.suite import CHECKS, breach_of, conformance, left_out
@@ -24,12 +25,24 @@ HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "docs" / "examples" / "notes"
 sys.path += [path for path in (str(EXAMPLE / "src"), str(HERE)) if path not in sys.path]
 
-from saboteurs import bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings  # noqa: E402
+from saboteurs import (  # noqa: E402
+    bulk,
+    describing,
+    failing,
+    hearing,
+    modest,
+    moving,
+    noisy_models,
+    noisy_network,
+    noisy_settings,
+    pulling,
+    relating,
+)
 from saboteurs.breaks import SABOTEURS  # noqa: E402
 from syncline_notes import sandbox  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (bulk, describing, failing, moving, noisy_models, noisy_network, noisy_settings)
+MODULES = (bulk, describing, failing, hearing, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
 pytestmark = pytest.mark.unit
 
 
@@ -52,7 +65,13 @@ def in_a_thread(connector: ConnectorSpec) -> Iterator[Server]:
     thread.start()
     try:
         headers = {"Authorization": f"Bearer {sandbox.TOKEN}"}
-        yield Server(url=server.url, headers=headers, settings={"base_url": "{url}"})
+        yield Server(
+            url=server.url,
+            headers=headers,
+            settings={"base_url": "{url}"},
+            touch=server.store.touch,
+            merge=server.store.merge,
+        )
     finally:
         server.shutdown()
         server.server_close()
@@ -129,6 +148,12 @@ def test_a_create_marked_repeatable_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     assert "writes were sent" in failed["no-repeat"]
 
 
+@contextmanager
+def without_touch(connector: ConnectorSpec) -> Iterator[Server]:
+    with in_a_thread(connector) as server:
+        yield replace(server, touch=None)
+
+
 MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bad-record", {"rejected": None}, "rejected"),
     ("refusal", {"refusal": None}, "refusal"),
@@ -136,6 +161,11 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("bulk-results", {"rejected": None}, "rejected"),
     ("missing-record", {"missing_id": ""}, "missing_id"),
     ("fetch-gone", {"missing_id": ""}, "missing_id"),
+    ("pull-moment", {"server": without_touch}, "touch"),
+    ("removal", {"missing_id": ""}, "missing_id"),
+    ("pull-empty-page", {"empty_pages": ()}, "empty_pages"),
+    ("webhook-genuine", {"webhooks": ()}, "webhooks"),
+    ("webhook-unknown", {"webhooks": (Delivery(sign=lambda *_: {}),)}, "webhooks"),
     ("create-properties", {"create": ()}, "create"),
     ("suggested-mapping", {"dataset": None}, "dataset"),
     ("round-trip", {"record": lambda n: {"title": f"Note {n}"}}, "record"),
@@ -148,6 +178,33 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
 def test_a_missing_sample_fails_and_is_named(check: str, lacking: dict[str, Any], named: str) -> None:
     with opened(Notes(), replace(honest_target(), **lacking)) as lab:
         assert f"`{named}`" in outcome(check, lab)
+
+
+def test_records_to_be_associated_with_are_asked_for() -> None:
+    with opened(modest.LinkedElsewhere(), honest_target()) as lab:
+        assert "`partner`" in outcome("associations", lab)
+
+
+SINCE = ("pull-since", "since-resume", "pull-moment", "pull-until", "modified-at")
+
+
+def test_what_an_object_does_not_declare_is_left_out_and_named() -> None:
+    with opened(modest.PullsNothingSpecial(), honest_target()) as lab:
+        said = {name: outcome(name, lab) for name in CHECKS}
+    assert {name: text for name, text in said.items() if text} == {
+        **dict.fromkeys(SINCE, "LeftOut: the object declares no `pull_since`"),
+        "pull-archived": "LeftOut: the object declares no `pull_archived`",
+        "archived-since": "LeftOut: the object declares no `pull_archived` with `pull_since`",
+        "history": "LeftOut: the object declares no `pull_history`",
+        "associations": "LeftOut: the object declares no `associations`",
+        "removal": "LeftOut: the object declares no archive or delete among its `batch_sizes`",
+    }
+
+
+def test_the_proxy_edits_one_answer_and_lets_the_next_pass() -> None:
+    other = Fault(edit=lambda _: {"id": "other", "name": "Other"}, once=True)
+    with opened(Notes(), honest_target()) as lab, lab.proxy.playing(other):
+        assert [lab.call.check(session=lab.session()).id for _ in range(2)] == ["other", "acc-1"]
 
 
 def test_a_check_is_left_out_only_for_a_reason() -> None:

@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from syncline import registry
 from syncline.contract import Dependency
 from syncline.models import Entry, Link, PlanRow, Run, RunPart, Sync
 from syncline.outbox import watch
@@ -135,6 +136,27 @@ class TestForm:
 
     def test_a_dataset_that_cannot_be_watched_is_refused(self, client: Client, ann: Estate) -> None:
         assert "does not say which tables it depends on" in self.post(client, ann, changes_cron="*/5 * * * *")
+        assert "does not say which tables it depends on" in self.post(client, ann, at_once="on")
+        ann.sync.refresh_from_db()
+        assert not ann.sync.at_once
+
+    def test_changes_at_once_are_saved_and_shown(self, client: Client, ann: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(registry.dataset(ann.sync.dataset)), "depends_on", (Dependency("auth_user"),))
+        monkeypatch.setattr(watch.Installed, "fits", lambda _self, _watch: True)
+        Sync.objects.filter(pk=ann.sync.pk).update(blocked_reason="It was said long ago.")
+        self.post(client, ann, at_once="on", enabled="on", cron="")
+        ann.sync.refresh_from_db()
+        assert (ann.sync.at_once, ann.sync.blocked_reason) == (True, None)
+        OutboxKey.objects.create(sync=ann.sync, local_key="1")
+        page = client.get(self.address(ann)).content.decode()
+        assert "1 record waits to be pushed at once" in page
+        assert "everything: by hand only; changes: at once" in page
+        assert "changes at once" in client.get(reverse("admin:syncline_sync_changelist")).content.decode()
+
+    def test_a_sync_that_only_pulls_pushes_no_changes(self, client: Client, ann: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(registry.dataset(ann.sync.dataset)), "depends_on", (Dependency("auth_user"),))
+        Sync.objects.filter(pk=ann.sync.pk).update(direction=Sync.Direction.PULL)
+        assert 'name="at_once"' not in self.post(client, ann, at_once="on")
 
     def test_a_policy_that_the_system_does_not_offer_is_refused(self, client: Client, ann: Estate) -> None:
         assert "the system offers no delete" in self.post(client, ann, mode="mirror", delete_policy="delete")

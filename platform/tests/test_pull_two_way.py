@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -24,6 +25,7 @@ from syncline.runs.start import push_keys
 from syncline.syncs.engine import fingerprint
 from syncline.syncs.engine.content import Owner
 from syncline.syncs.engine.threeway import Side, holds
+from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -46,10 +48,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield World(account)
 
 
-def both(world: World, number: int, **options: object) -> tuple[object, list[str], list[User]]:
+def both(world: World, number: int, **options: Any) -> tuple[Sync, list[str], list[User]]:
     """A two-way sync whose records are the same on both sides."""
     ids = [world.vendor.seed("people", name=f"Name {n}", email=f"p{n}@example.org", city=f"City {n}") for n in range(number)]
-    sync = world.pulling("two_way", **options)  # type: ignore[arg-type]
+    sync = world.pulling("two_way", **options)
     world.run(sync)
     linked = world.linked()
     return sync, ids, [User.objects.get(pk=linked[id_]) for id_ in ids]
@@ -69,12 +71,12 @@ def ours(user: User) -> tuple[str, ...]:
     return user.first_name, user.email, user.last_name
 
 
-def settle(world: World, sync: object) -> list[Run]:
+def settle(world: World, sync: Sync) -> list[Run]:
     """Whole runs until one is quiet; three at most."""
     runs = []
     for _ in range(3):
         pushed, written = len(world.vendor.pushes), len(WrittenPeople.writes)
-        runs.append(world.run(sync))  # type: ignore[arg-type]
+        runs.append(world.run(sync))
         if (pushed, written) == (len(world.vendor.pushes), len(WrittenPeople.writes)):
             return runs
     pytest.fail("Writes did not stop within three runs.")
@@ -127,7 +129,7 @@ class TestBothWays:
         world.vendor.pushes.clear()
         WrittenPeople.writes.clear()
 
-        run = world.run(sync)  # type: ignore[arg-type]
+        run = world.run(sync)
 
         assert run.state == Run.State.SUCCEEDED
         assert world.vendor.pushes == []
@@ -148,7 +150,7 @@ class TestBothWays:
         sync, ids, users = both(world, 3)
         edit(users[0], last_name="Moved")
 
-        first, second = world.run(sync), world.changes(sync)  # type: ignore[arg-type]
+        first, second = world.run(sync), world.changes(sync)
 
         assert theirs(world, ids[0]) == ("Name 0", "p0@example.org", "Moved")
         assert first.updated == 1
@@ -160,7 +162,7 @@ class TestBothWays:
         calls = len(world.vendor.pushes)
         world.vendor.edit(ids[0], city="Moved")
 
-        first, second = world.run(sync), world.run(sync)  # type: ignore[arg-type]
+        first, second = world.run(sync), world.run(sync)
 
         assert ours(users[0]) == ("Name 0", "p0@example.org", "Moved")
         assert first.updated == 1
@@ -211,7 +213,7 @@ class TestBothWays:
         sync, ids, users = both(world, 2)
         edit(users[0], last_name="Ours")
         world.vendor.edit(ids[0], city="Theirs")
-        world.run(sync)  # type: ignore[arg-type]
+        world.run(sync)
 
         decide(Conflict.objects.get(), side, world.owner)
         execute.work(20)
@@ -226,7 +228,7 @@ class TestBothWays:
         sync, ids, users = both(world, 2)
         edit(users[0], last_name="Ours")
         world.vendor.edit(ids[0], city="Theirs")
-        world.run(sync)  # type: ignore[arg-type]
+        world.run(sync)
         edit(users[0], last_name="Theirs")
 
         runs = settle(world, sync)
@@ -240,7 +242,7 @@ class TestBothWays:
         world.vendor.edit(ids[0], city="Theirs", name="Renamed")
         edit(users[0], last_name="Ours")
 
-        push_keys(sync, [str(users[0].pk)])  # type: ignore[arg-type]
+        push_keys(sync, [str(users[0].pk)])
         execute.work(20)
 
         assert theirs(world, ids[0]) == ("Renamed", "p0@example.org", "Theirs")
@@ -264,7 +266,7 @@ class TestBothWays:
         edit(users[0], last_name="Ours")
         world.vendor.faults = [lost_answer] * 3
 
-        world.run(sync)  # type: ignore[arg-type]
+        world.run(sync)
         settle(world, sync)
 
         assert theirs(world, ids[0])[2] == "Ours"
@@ -298,7 +300,7 @@ class TestBothWays:
     def test_an_event_about_our_own_write_changes_nothing(self, world: World) -> None:
         sync, ids, users = both(world, 2)
         edit(users[0], last_name="Moved")
-        world.run(sync)  # type: ignore[arg-type]
+        world.run(sync)
         pushed, written = len(world.vendor.pushes), len(WrittenPeople.writes)
 
         pull_ids(world.connection.pk, "people", ids)
@@ -321,7 +323,7 @@ def test_a_storm_of_edits_comes_to_rest_and_loses_nothing(world: World, seed: in
                 edit(users[index], **{column: f"ours {dice.random():.6f}"})
             if dice.random() < 0.4:
                 world.vendor.edit(ids[index], **{dice.choice(["name", "city"]): f"theirs {dice.random():.6f}"})
-        dice.choice([world.run, world.changes])(sync)  # type: ignore[operator]
+        world.run(sync, dice.choice([Run.Kind.FULL, Run.Kind.CHANGES]))
 
     settle(world, sync)
 

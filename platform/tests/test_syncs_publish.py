@@ -327,3 +327,25 @@ def test_a_preview_knows_the_segment(sync: Sync, owner: User, segment: str, incl
 def test_a_preview_of_no_record_says_so(sync: Sync, key: str) -> None:
     with pytest.raises(ConfigError, match=f"Users has no record '{key}'. Choose another record"):
         publish.preview(sync, key)
+
+
+def test_a_pull_is_suggested_only_what_can_be_pulled_and_needs_no_property(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    writable = tuple(replace(field, writable=field.name == "email") for field in Users.info.fields)
+    monkeypatch.setattr(Users, "info", replace(Users.info, fields=writable))
+    sync.direction = Sync.Direction.PULL
+
+    publish.apply_suggestion(sync)
+
+    assert [(rule.source, rule.target, rule.owner) for rule in sync.rules.all()] == [("email", "email", "there")]
+    assert publish.missing_properties(sync) == ()
+
+
+def test_a_two_way_suggestion_says_who_decides(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = replace(SUGGESTED, rules=tuple(replace(rule, owner="newest") for rule in SUGGESTED.rules))
+    monkeypatch.setattr(Users, "info", replace(Users.info, fields=tuple(replace(f, writable=True) for f in Users.info.fields)))
+    monkeypatch.setattr(f"{__name__}.SUGGESTED", shared)
+    sync.direction = Sync.Direction.TWO_WAY
+
+    publish.apply_suggestion(sync)
+
+    assert [(rule.owner, rule.transforms) for rule in sync.rules.all()] == [("newest", []), ("newest", [])]

@@ -33,7 +33,13 @@ def database(state: Path) -> dict[str, Any]:
     given = conninfo_to_dict(url)
     options = {key: value for key, value in given.items() if key not in DATABASE_KEYS}
     entry: dict[str, Any] = {DATABASE_KEYS[key]: value for key, value in given.items() if key in DATABASE_KEYS}
-    return {"ENGINE": "django.db.backends.postgresql", **entry, "OPTIONS": options, "CONN_HEALTH_CHECKS": True}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **entry,
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
 
 
 def secret(variable: str, state: Path, make: Callable[[], str]) -> str:

@@ -18,5 +18,6 @@ urlpatterns = [
     path("api/v1/", include("syncline.api.urls")),
     *(path(f"api/v1/{label}/", include(list(routes))) for label, routes in registry().api_routes.items()),
     path("", include("syncline.connections.urls")),
+    path("", include("syncline.inbox.urls")),
     path("", include("syncline.pages.urls")),
 ]

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from syncline.pages import arrivals, catalog, conflicts, connections, connectors, ledger, registrations, runs, syncs
+from syncline.pages import (
+    arrivals,
+    catalog,
+    conflicts,
+    connections,
+    connectors,
+    inbox,
+    ledger,
+    registrations,
+    runs,
+    syncs,
+    webhooks,
+)
 
-__all__ = ["arrivals", "catalog", "conflicts", "connections", "connectors", "ledger", "registrations", "runs", "syncs"]
+__all__ = [
+    "arrivals",
+    "catalog",
+    "conflicts",
+    "connections",
+    "connectors",
+    "inbox",
+    "ledger",
+    "registrations",
+    "runs",
+    "syncs",
+    "webhooks",
+]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -253,6 +254,52 @@ def drift(sync: str, everything: bool, refresh: bool, fail_level: str) -> None:
     found = drifts.show(syncs, console, everything=everything)
     if not asked or (found and fail_level == "open"):
         sys.exit(1)
+
+
+@main.group()
+def inbox() -> None:
+    """What vendors delivered by themselves."""
+
+
+def _choice(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that choose events of the inbox."""
+    moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+    for option in (
+        click.option("--until", type=moment, help="Received before this moment, UTC."),
+        click.option("--since", type=moment, help="Received at this moment, UTC, or later."),
+        click.option("--kind", default="", help="What happened: created, changed, deleted …"),
+        click.option("--connection", type=int, help="The number of a connection."),
+        click.option("--state", default="", help="dead, unroutable, unknown, ignored, done; or unreadable, for deliveries."),
+        click.option("--delivery", type=int, help="The number of one delivery."),
+    ):
+        command = option(command)
+    return command
+
+
+@inbox.command("list")
+@_choice
+@click.option("--rows", default=50, show_default=True, help="How many to show, the newest first.")
+def inbox_list(rows: int, **choice: Any) -> None:
+    """Lists events, and deliveries that could not be read."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import inboxes
+
+        inboxes.show(inboxes.chosen(**choice), Console(), rows)
+
+
+@inbox.command("replay")
+@_choice
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+def inbox_replay(dry_run: bool, **choice: Any) -> None:
+    """Reads stored deliveries again and makes new events of them; asks no vendor. At least one option chooses which."""
+    with _told():
+        from rich.console import Console
+
+        from syncline import inboxes
+
+        inboxes.replay(inboxes.chosen(**choice), Console(), dry_run=dry_run)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from .connections.models import (
     Registration,
     VaultCanary,
 )
+from .inbox.models import AddressName, Delivery, InboxEvent, InboxKey, Refusal, WebhookAddress
 from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, IndexState, Link
 from .ledger.pulled import Arrival, Checkpoint, Conflict, Listed
 from .outbox.models import OutboxKey
@@ -21,6 +22,7 @@ from .runs.models import PlanRow, Run, RunPart, WorkerCanary
 from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
+    "AddressName",
     "Arrival",
     "Budget",
     "BudgetUse",
@@ -31,11 +33,14 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "ConnectorState",
+    "Delivery",
     "Entry",
     "ErrorGroup",
     "FieldRule",
     "Grant",
     "IdentityIndex",
+    "InboxEvent",
+    "InboxKey",
     "IndexState",
     "Installation",
     "Link",
@@ -46,10 +51,12 @@ __all__ = [
     "ObjectSnapshot",
     "OutboxKey",
     "PlanRow",
+    "Refusal",
     "Registration",
     "Run",
     "RunPart",
     "Sync",
     "VaultCanary",
+    "WebhookAddress",
     "WorkerCanary",
 ]

@@ -107,7 +107,7 @@ class PulledFake(Fake):
     vendor: Account
 
     @hookimpl
-    def fetch(
+    def fetch(  # type: ignore[override]  # an argument with a default would not be passed
         self,
         session: Session,
         object_type: ObjectType,

@@ -71,7 +71,7 @@ class WrittenPeople(People):
         if name in self.poisoned:
             raise ZeroDivisionError("the writer is broken")
         if change.op is Op.DELETE:
-            User.objects.filter(pk=change.local_key).delete()
+            User.objects.filter(pk=change.local_key or 0).delete()
             return Written(change.token, Status.UPDATED, change.local_key)
         if change.op is Op.CREATE:
             return self._create(change)
@@ -83,7 +83,7 @@ class WrittenPeople(People):
         return Written(change.token, Status.CREATED, str(made.pk))
 
     def _update(self, change: LocalChange) -> Written:
-        user = User.objects.filter(pk=change.local_key).first()
+        user = User.objects.filter(pk=change.local_key or 0).first()
         if user is None:
             return Written(change.token, Status.REJECTED, error=RecordError(Code.NOT_FOUND, "It is not here."))
         columns = _columns(change.values)
@@ -180,7 +180,8 @@ class World(Lab):
 
     def linked(self) -> dict[str, str]:
         """Remote id → local key."""
-        return dict(Link.objects.filter(remote_id__isnull=False).values_list("remote_id", "local_key"))
+        found = Link.objects.filter(remote_id__isnull=False).values_list("remote_id", "local_key")
+        return {str(id_): key for id_, key in found}
 
     def arrivals(self) -> dict[str, tuple[str, str]]:
         return {a.remote_id: (a.state, a.code) for a in Arrival.objects.all()}

@@ -225,7 +225,12 @@ class Fake(ConnectorSpec):
 
     @hookimpl
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str] = (),
     ) -> Mapping[str, RemoteRecord]:
         self.vendor.fetches += 1
         table, found = self.vendor.tables[object_type.key], {}

@@ -23,7 +23,8 @@ from syncline.contract import (
     Session,
     hookimpl,
 )
-from syncline_notes.connector import Notes, answered, item, result
+from syncline_notes.calls import answered
+from syncline_notes.connector import Notes, item, result
 
 from .breaks import breaks
 

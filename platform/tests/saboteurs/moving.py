@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from syncline.contract import (
     Change,
     Code,
+    ConfigError,
     DatasetInfo,
     ObjectType,
     Op,
-    Page,
     PullRequest,
     PushResult,
     RemoteRecord,
@@ -23,7 +23,8 @@ from syncline.contract import (
     Value,
     hookimpl,
 )
-from syncline_notes.connector import KEY, Notes, post, record
+from syncline_notes.calls import post
+from syncline_notes.connector import KEY, Notes, record
 
 from .breaks import breaks
 
@@ -72,6 +73,13 @@ class CreatesInsteadOfUpserting(Pushing):
 
 @breaks("missing-record")
 class DoesNotSayNotFound(Pushing):
+    """Of an update: for what is to be taken away another check looks."""
+
+    @hookimpl
+    def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        push = super().push if changes[0].op is Op.UPDATE else Notes().push
+        return push(session, object_type, changes)
+
     def came(self, results: Sequence[PushResult]) -> Sequence[PushResult]:
         return [self.vague(r) for r in results]
 
@@ -83,7 +91,7 @@ class DoesNotSayNotFound(Pushing):
 @breaks("bad-record")
 class RefusesTheWholeBatch(Pushing):
     def came(self, results: Sequence[PushResult]) -> Sequence[PushResult]:
-        errors = [r.error for r in results if r.error]
+        errors = [r.error for r in results if r.error and r.error.code is not Code.NOT_FOUND]
         return [replace(r, status=Status.REJECTED, error=errors[0]) for r in results] if errors else results
 
 
@@ -91,6 +99,47 @@ class RefusesTheWholeBatch(Pushing):
 class GivesNoReason(Pushing):
     def came(self, results: Sequence[PushResult]) -> Sequence[PushResult]:
         return [replace(r, error=None) if r.error and r.error.code is Code.INVALID_CHOICE else r for r in results]
+
+
+@breaks("removal")
+class DeletesNothing(Notes):
+    @hookimpl
+    def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        if changes[0].op is Op.DELETE:
+            return [PushResult(c.local_key, Status.UPDATED, c.remote_id) for c in changes]
+        return super().push(session, object_type, changes)
+
+
+@breaks("removal")
+class TakesWhatIsGoneForAnError(Pushing):
+    @hookimpl
+    def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        results = super().push(session, object_type, changes)
+        if changes[0].op is Op.ARCHIVE and any(r.error for r in results):
+            raise ConfigError("Notes cannot archive what is not there.")
+        return results
+
+
+@breaks("removal")
+class FetchesWhatIsArchived(Notes):
+    @hookimpl
+    def fetch(
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
+    ) -> Mapping[str, RemoteRecord]:
+        found = super().fetch(session, object_type, ids, properties, associations)
+        pages = self.pull(session, object_type, PullRequest(tuple(properties), archived=True))
+        return {**found, **{one.id: one for page in pages for one in page.records if one.id in ids}}
+
+
+@breaks("associations")
+class KeepsAssociationsForEver(Pushing):
+    def sent(self, changes: Sequence[Change]) -> Sequence[Change]:
+        return [replace(c, associations=tuple(a for a in c.associations if not a.remove)) for c in changes]
 
 
 @breaks("clear")
@@ -110,23 +159,44 @@ class OverstatesTheBatch(Notes):
 class FetchesAllAtOnce(Notes):
     @hookimpl
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        kinds = {name: p.kind for name in properties if (p := object_type.property(name))}
         answer = post(session, "/notes/read", {"ids": list(ids)}, repeatable=True)
-        return {note["id"]: record(note, kinds) for note in answer["notes"]}
+        return {note["asked"]: record(note, object_type, properties, associations) for note in answer["notes"]}
 
 
 class Fetching(Notes):
     @hookimpl
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        found = super().fetch(session, object_type, ids, properties)
+        found = super().fetch(session, object_type, ids, properties, associations)
         return self.changed(dict(found), ids)
 
     def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
         return found
+
+
+@breaks("merged")
+class LosesWhatWasMerged(Fetching):
+    def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        return {key: one for key, one in found.items() if one.id == key}
+
+
+@breaks("associations")
+class FetchesNoAssociations(Fetching):
+    def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        return {key: replace(one, associations={}) for key, one in found.items()}
 
 
 @breaks("round-trip")
@@ -142,66 +212,7 @@ def text(value: Value) -> Value:
 @breaks("fetch-gone")
 class InventsWhatIsGone(Fetching):
     def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
-        return {key: found.get(key, RemoteRecord(key, {})) for key in ids}
-
-
-class Pulling(Notes):
-    """Changes the pages."""
-
-    @hookimpl
-    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
-        return self.changed(super().pull(session, object_type, request))
-
-    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
-        return pages
-
-
-@breaks("pull-resume")
-class GivesThePositionBefore(Pulling):
-    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
-        before = None
-        for page in pages:
-            yield replace(page, position=before)
-            before = page.position
-
-
-@breaks("pull-lazy")
-class ReadsAllFirst(Pulling):
-    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
-        return iter(list(pages))
-
-
-@breaks("pull-since")
-class ListsAllInstead(Pulling):
-    @hookimpl
-    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
-        return super().pull(session, object_type, replace(request, since=None))
-
-
-@breaks("pull-since")
-class SeesOnlyNewOnes(Pulling):
-    """The classic: the highest id known serves as the moment."""
-
-    @hookimpl
-    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
-        for page in super().pull(session, object_type, replace(request, since=None)):
-            self.known = getattr(self, "known", {})
-            kept = page.records if request.since is None else [r for r in page.records if r.id not in self.known]
-            self.known |= {r.id: True for r in page.records}
-            yield replace(page, records=kept)
-
-
-@breaks("records-fit")
-class PullsYesAndNoAsText(Pulling):
-    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
-        for page in pages:
-            yield Page(
-                [replace(r, properties={n: spoken(v) for n, v in r.properties.items()}) for r in page.records], page.position
-            )
-
-
-def spoken(value: Value) -> Value:
-    return ("yes" if value else "no") if isinstance(value, bool) else value
+        return found | {key: RemoteRecord(key, {}) for key in ids if len(key) > len("1001")}
 
 
 @breaks("match")

@@ -247,11 +247,11 @@ def test_custom_objects_are_associated_from_both_sides() -> None:
     house = {"objectTypeId": "2-2", "fullyQualifiedName": "p1_houses", "name": "houses"}
     gone = {"objectTypeId": "2-3", "fullyQualifiedName": "p1_gone", "name": "gone", "archived": True}
     found = {kind.key: kind for kind in kinds(session(), Canned({"results": [car, house, gone]}))}
-    assert list(found) == ["companies", "contacts", "deals", "p1_cars", "p1_houses"]
-    assert (found["p1_cars"].title, found["p1_houses"].title) == ("Cars", "houses")
-    assert set(found["p1_cars"].associated) == {"contacts", "companies", "p1_houses"}
-    assert found["contacts"].associated == ("companies", "deals", "p1_cars")
-    assert found["p1_houses"].associated == ("p1_cars",)
+    assert list(found) == ["companies", "contacts", "deals", "2-1", "2-2"]
+    assert (found["2-1"].title, found["2-2"].title) == ("Cars", "houses")
+    assert set(found["2-1"].associated) == {"contacts", "companies", "2-2"}
+    assert found["contacts"].associated == ("companies", "deals", "2-1")
+    assert found["2-2"].associated == ("2-1",)
 
 
 def test_a_contact_is_deleted_for_good_one_at_a_time() -> None:
@@ -267,4 +267,4 @@ def test_a_contact_is_deleted_for_good_one_at_a_time() -> None:
 
 def test_archived_records_are_not_fetched() -> None:
     answer = {"results": [{"id": "1", "properties": {}, "archived": True}, {"id": "2", "properties": {}, "archived": False}]}
-    assert list(fetch(Canned(answer), COMPANIES, ["1", "2"], ["name"])) == ["2"]
+    assert list(fetch(Canned(answer), COMPANIES, ["1", "2"], ["name"], ())) == ["2"]

@@ -136,7 +136,7 @@ def test_objects_without_their_scope_are_left_out(sandbox: RunningSandbox, caplo
 def test_discovers_standard_objects_with_properties_and_counts(sandbox: RunningSandbox, session: Session) -> None:
     sandbox.admin.seed("companies", [{"name": f"C{n}"} for n in range(7)])
     found = {kind.key: kind for kind in HUB.discover(session=session)}
-    assert list(found) == ["companies", "contacts", "deals"]
+    assert list(found) == ["companies", "contacts", "deals", "owners"]
     companies = found["companies"]
     assert (companies.count, companies.unique_key, companies.key_property) == (7, None, KEY)
     assert companies.batch_sizes[Op.ASSOCIATE] == 2000
@@ -342,7 +342,7 @@ def test_reads_are_repeated(sandbox: RunningSandbox, session: Session, fault: st
     (asked,) = sandbox.admin.seed("companies", [{"name": "A"}])
     companies = discover(session, "companies")
     sandbox.admin.fault(fault, endpoint="batch_read")
-    found = HUB.fetch(session=session, object_type=companies, ids=[asked], properties=["name"])
+    found = HUB.fetch(session=session, object_type=companies, ids=[asked], properties=["name"], associations=())
     assert found[asked].properties["name"] == "A"
 
 
@@ -350,7 +350,7 @@ def test_a_page_in_place_of_data_is_tried_again_later(sandbox: RunningSandbox, s
     companies = discover(session, "companies")
     sandbox.admin.fault("html", endpoint="batch_read")
     with pytest.raises(Retryable, match="page instead of data"):
-        HUB.fetch(session=session, object_type=companies, ids=["1"], properties=["name"])
+        HUB.fetch(session=session, object_type=companies, ids=["1"], properties=["name"], associations=())
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_fetch_finds_the_survivor_of_a_merge_and_leaves_out_the_dead(sandbox: Ru
     sandbox.admin.delete("companies", three)
     companies = discover(session, "companies")
     asked = [one, two, three, four, four, "404"]
-    found = HUB.fetch(session=session, object_type=companies, ids=asked, properties=["name", "createdate"])
+    found = HUB.fetch(session=session, object_type=companies, ids=asked, properties=["name", "createdate"], associations=())
     assert {key: record.id for key, record in found.items()} == {one: survivor, two: survivor, four: four}
     created = found[four].properties["createdate"]
     assert isinstance(created, str)
@@ -436,10 +436,10 @@ def test_what_is_written_is_what_is_read(session: Session) -> None:
     companies = discover(session, "companies")
     values = {"name": "Ünïcode & Söhne", "annualrevenue": 10**12, "syncline_day": "2024-02-29", "syncline_flag": False}
     made = push(session, companies, upsert("1", **values))["1"].remote_id or ""
-    found = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values))
+    found = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=())
     assert {name: found[made].properties[name] for name in values} == values
     push(session, companies, Change("1", Op.UPDATE, remote_id=made, properties=dict.fromkeys(values, None) | {"name": "N"}))
-    cleared = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values))
+    cleared = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=())
     assert {name: cleared[made].properties[name] for name in values} == dict.fromkeys(values, None) | {"name": "N"}
 
 

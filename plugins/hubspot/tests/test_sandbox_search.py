@@ -162,3 +162,41 @@ def test_records_associated_with_another(sandbox: RunningSandbox) -> None:
     (contact,) = sandbox.admin.seed("contacts", [{"email": "a@example.com"}])
     sandbox.admin.link("companies", "contacts", [(company, contact)])
     assert names(search(sandbox, where("associations.contact", "EQ", contact))) == ["A"]
+
+
+def changed_since(sandbox: RunningSandbox, last: str, *, limit: int = 3) -> tuple[int, list[str]]:
+    window = {"propertyName": "hs_object_id", "operator": "GT", "value": last}
+    group = {"filters": [{"propertyName": "city", "operator": "EQ", "value": "leeds"}, window]}
+    by_id = [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]
+    body = {"filterGroups": [group], "sorts": by_id, "limit": limit}
+    answer = sandbox.request("POST", "/crm/v3/objects/companies/search", body).json()
+    return answer["total"], [each["id"] for each in answer["results"]]
+
+
+@pytest.mark.parametrize("lag", [0.0, LAG])
+def test_a_search_that_is_sent_again_sees_what_changed_meanwhile(sandbox: RunningSandbox, lag: float) -> None:
+    sandbox.admin.config(index_lag_s=lag)
+    ids = sandbox.admin.seed("companies", [{"name": f"C{n}", "city": "Leeds"} for n in range(8)])
+    assert changed_since(sandbox, "0") == (8, ids[:3])
+    assert changed_since(sandbox, ids[2]) == (5, ids[3:6])
+    assert changed_since(sandbox, ids[-1]) == (0, [])
+    sandbox.admin.patch("companies", ids[3], {"city": "York"})
+    sandbox.admin.advance(60)
+    assert changed_since(sandbox, ids[2]) == (4, ids[4:7])
+    sandbox.admin.delete("companies", ids[4])
+    (new,) = sandbox.admin.seed("companies", [{"name": "New", "city": "Leeds"}])
+    sandbox.admin.advance(60)
+    assert changed_since(sandbox, ids[2]) == (4, ids[5:8])
+    assert changed_since(sandbox, ids[7]) == (1, [new])
+
+
+def test_a_search_that_is_sent_again_waits_for_the_index_and_no_longer(sandbox: RunningSandbox) -> None:
+    sandbox.admin.config(index_lag_s=30)
+    (one,) = sandbox.admin.seed("companies", [{"name": "A"}])
+    assert changed_since(sandbox, "0") == (0, [])
+    sandbox.admin.patch("companies", one, {"city": "Leeds"})
+    sandbox.admin.advance(29)
+    assert changed_since(sandbox, "0") == (0, [])
+    sandbox.admin.advance(2)
+    assert changed_since(sandbox, "0") == (1, [one])
+    sandbox.admin.config(index_lag_s=0)

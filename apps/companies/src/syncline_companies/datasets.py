@@ -7,7 +7,7 @@ annotation may bear the name of a model field (`country`, `email`) only when tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth import get_user_model
@@ -23,6 +23,7 @@ from django.db.models import (
     Max,
     Min,
     OuterRef,
+    Q,
     QuerySet,
     Subquery,
     Sum,
@@ -30,10 +31,27 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Cast, Coalesce, Concat, Length, Substr, Trim
-from syncline.contract import Choice, ConfigError, Dataset, DatasetInfo, Dependency, Field, Hop, Kind, Segment
+from django.db.models.functions import Cast, Coalesce, Concat, Length, Replace, Substr, Trim
+from syncline.contract import (
+    ConfigError,
+    Dataset,
+    DatasetInfo,
+    Dependency,
+    Hop,
+    LocalChange,
+    Op,
+    Segment,
+    Written,
+)
 
+from . import finding
+from .fields import COMPANY, DEAL, PERSON
 from .models import Company, Deal, Employee
+from .writing.batch import Batch
+from .writing.companies import CompanyBatch
+from .writing.deals import DealBatch
+from .writing.names import NO_BREAK
+from .writing.people import PersonBatch
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -44,6 +62,7 @@ MONITORED: Final = Segment("monitored", "Monitored by the connection's owner", n
 NO_NAME: Final = "(no name)"
 USERS: Final = get_user_model()._meta.db_table
 MONITORS: Final = Company.monitors.through._meta.db_table
+WRITES: Final = frozenset({Op.CREATE, Op.UPDATE, Op.DELETE})
 
 
 def per_company(model: type[Deal] | type[Employee], aggregate: Expression) -> Subquery:
@@ -61,6 +80,9 @@ class RegisterDataset(Dataset):
     """Segments, annotations and titles, which the register's datasets do alike."""
 
     model: type[Model]
+    batch: type[Batch]
+    #: Fields along which records are found quickly.
+    found_by: Mapping[str, Callable[[Collection[str]], Q]] = {}
     #: Fields that are no columns. One that bears a model field's name hides that field from those after it.
     annotations: Mapping[str, Any] = {}
 
@@ -93,32 +115,35 @@ class RegisterDataset(Dataset):
     def titled(self) -> Any:
         return Trim("name")
 
+    def find(self, field: str, values: Collection[str]) -> QuerySet[Any] | None:
+        if field not in self.found_by:
+            return None
+        return self.rows((field,)).filter(self.found_by[field](values)) if values else self.rows((field,)).none()
+
+    def write(self, changes: Sequence[LocalChange], owner: AbstractBaseUser) -> Sequence[Written]:
+        return self.batch(self.info, changes, owner).write()
+
 
 class CompanyDataset(RegisterDataset):
+    """A new company's creator is the connection's owner. A company with people or deals is never deleted by a pull."""
+
     model = Company
+    batch = CompanyBatch
+    found_by = {
+        "name": finding.by_name,
+        "website": finding.by_website,
+        "companies_house_id": finding.by_house_number,
+    }
     info = DatasetInfo(
         key="companies.company",
         label="Companies",
         model="companies.Company",
         permission="companies.view_company",
         segments=(ALL, MONITORED),
-        fields=(
-            Field("id", "Key", Kind.NUMBER),
-            Field("name", "Name"),
-            Field("companies_house_id", "Companies House number"),
-            Field("description", "Description"),
-            Field("date_founded", "Founded", Kind.DATE),
-            Field("country", "Country code", help="ISO code"),
-            Field("country_name", "Country"),
-            Field("website", "Website"),
-            Field("creator_email", "Creator's e-mail", Kind.EMAIL),
-            Field("created", "Created", Kind.DATETIME),
-            Field("modified", "Modified", Kind.DATETIME),
-            Field("total_raised", "Total raised", Kind.NUMBER),
-            Field("deal_count", "Number of deals", Kind.NUMBER),
-            Field("last_deal_date", "Last deal", Kind.DATE),
-            Field("employee_count", "Number of employees", Kind.NUMBER),
-        ),
+        writes=WRITES,
+        write_permissions=("companies.add_company", "companies.change_company"),
+        modified="modified",
+        fields=COMPANY,
     )
     annotations = {
         "country_name": F("country__name"),
@@ -152,7 +177,7 @@ class CompanyDataset(RegisterDataset):
 _PEERS = Employee.objects.filter(email_key=OuterRef("email_key")).order_by()
 _FIRST_JOB = Coalesce(Subquery(_PEERS.values("email_key").annotate(first=Min("id")).values("first")), F("id"))
 _NAME = Trim("name")
-_FIRST_NAME = Func(_NAME, Value(" "), Value(1), function="split_part", output_field=TextField())
+_FIRST_WORD = Func(_NAME, Value(" "), Value(1), function="split_part", output_field=TextField())
 
 
 _JOBS_OF_PERSON = Hop("companies_employee", "email_key", "id")
@@ -166,29 +191,22 @@ class PersonDataset(RegisterDataset):
     """
 
     model = Employee
+    batch = PersonBatch
+    found_by = {"email": finding.by_email}
     info = DatasetInfo(
         key="companies.person",
         label="People",
         model="companies.Employee",
         permission="companies.view_employee",
         segments=(ALL, MONITORED),
-        fields=(
-            Field("id", "Key", Kind.NUMBER),
-            Field("name", "Name"),
-            Field("first_name", "First name", help="The first word of the name"),
-            Field("last_name", "Last name", help="The rest of the name"),
-            Field("job_title", "Job title"),
-            Field("gender", "Gender", Kind.CHOICE, choices=tuple(Choice(*choice) for choice in Employee.Gender.choices)),
-            Field("email", "E-mail", Kind.EMAIL),
-            Field("phone_number", "Phone number"),
-            Field("companies", "Companies", Kind.REFERENCE, reference="companies.company", many=True),
-            Field("created", "Created", Kind.DATETIME),
-            Field("modified", "Modified", Kind.DATETIME),
-        ),
+        writes=WRITES,
+        write_permissions=("companies.add_employee", "companies.change_employee"),
+        modified="modified",
+        fields=PERSON,
     )
     annotations = {
-        "first_name": _FIRST_NAME,
-        "last_name": Trim(Substr(_NAME, Length(_FIRST_NAME) + 1)),
+        "first_name": Trim(Replace(_FIRST_WORD, Value(NO_BREAK), Value(" "), output_field=TextField())),
+        "last_name": Trim(Substr(_NAME, Length(_FIRST_WORD) + 1)),
         "email": Coalesce("email_key", Value("")),
         "companies": Case(
             When(email_key__isnull=True, then=Func(as_key("company_id"), template="ARRAY[%(expressions)s]")),
@@ -217,6 +235,9 @@ class PersonDataset(RegisterDataset):
         jobs = Employee.objects.filter(company__monitors=owner.pk).order_by()
         return Employee.objects.filter(id__in=jobs.annotate(first_job=_FIRST_JOB).values("first_job"))
 
+    def titled(self) -> Any:
+        return Func(F("name"), Value(" " + NO_BREAK), function="btrim", output_field=TextField())
+
     def record_key(self, instance: Model) -> str:
         """The key of the person who holds this job."""
         first = (
@@ -230,21 +251,17 @@ _DEALS_OF_COMPANY = Hop("companies_deal", "company_id", "id")
 
 class DealDataset(RegisterDataset):
     model = Deal
+    batch = DealBatch
     info = DatasetInfo(
         key="companies.deal",
         label="Deals",
         model="companies.Deal",
         permission="companies.view_deal",
         segments=(ALL, MONITORED),
-        fields=(
-            Field("id", "Key", Kind.NUMBER),
-            Field("name", "Name", help="The company's name and the date of the deal"),
-            Field("company", "Company", Kind.REFERENCE, reference="companies.company"),
-            Field("date_of_deal", "Date", Kind.DATE),
-            Field("amount_raised", "Amount raised", Kind.NUMBER),
-            Field("created", "Created", Kind.DATETIME),
-            Field("modified", "Modified", Kind.DATETIME),
-        ),
+        writes=WRITES,
+        write_permissions=("companies.add_deal", "companies.change_deal"),
+        modified="modified",
+        fields=DEAL,
     )
     annotations = {
         "name": Trim(Concat("company__name", Value(" "), Cast("date_of_deal", CharField()), output_field=CharField())),

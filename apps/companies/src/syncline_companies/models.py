@@ -17,6 +17,8 @@ from django.db.models.functions import Lower, NullIf, Trim
 from django.utils import timezone
 from syncline.contract.normalise import domain
 
+from . import finding
+
 NAME_MISSING: Final = "Give the company a name: it is how people and other systems recognise it."
 
 
@@ -88,6 +90,11 @@ class Company(Stamped):
         indexes = [
             models.Index(fields=["date_founded", "id"], name="companies_founded"),
             models.Index(fields=["companies_house_id"], name="companies_house_id"),
+            models.Index(fields=["id"], condition=finding.ODD_HOUSE_NUMBER, name="companies_odd_house_id"),
+            models.Index(finding.in_sql(models.F("name")), name="companies_name"),
+            models.Index(fields=["id"], condition=finding.ODD_NAME, name="companies_odd_name"),
+            models.Index(finding.host_in_sql(models.F("website")), name="companies_host"),
+            models.Index(fields=["id"], condition=finding.ODD_WEBSITE, name="companies_odd_website"),
         ]
         constraints = [
             # Sound although it reads the clock: what is past today stays past.
@@ -143,7 +150,10 @@ class Employee(Stamped):
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["email_key", "id"], name="companies_person")]
+        indexes = [
+            models.Index(fields=["email_key", "id"], name="companies_person"),
+            models.Index(fields=["id"], condition=finding.ODD_EMAIL, name="companies_odd_email"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["company", "email"],

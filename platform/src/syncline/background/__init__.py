@@ -8,5 +8,18 @@ docs/jobs.md) is therefore not relied upon: no retries, no results, no schedules
 from __future__ import annotations
 
 from .bell import BACKLOG, Drain, answer, every, hide_admin, install_schedule, on, ring, stopping, tick
+from .lookout import look_out
 
-__all__ = ["BACKLOG", "Drain", "answer", "every", "hide_admin", "install_schedule", "on", "ring", "stopping", "tick"]
+__all__ = [
+    "BACKLOG",
+    "Drain",
+    "answer",
+    "every",
+    "hide_admin",
+    "install_schedule",
+    "look_out",
+    "on",
+    "ring",
+    "stopping",
+    "tick",
+]

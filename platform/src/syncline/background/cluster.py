@@ -1,4 +1,4 @@
-"""The processes of one worker: Django-Q2's cluster, and the clock in the process that started it."""
+"""The processes of one worker: Django-Q2's cluster, and clock and lookouts in the process that started it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FrameType
 from django.conf import settings
 from django.db import Error, connections
 
-from . import bell, canary, processes
+from . import bell, canary, lookout, processes
 
 logger = logging.getLogger("syncline.background")
 
@@ -36,6 +36,7 @@ def run_cluster(name: str, restarts: int = 0) -> int:
         signal.signal(number, _ask_to_stop)
     cluster.start()
     logger.info("Worker %s started: %s processes.", name, settings.Q_CLUSTER["workers"])
+    lookout.keep_all()
     _run_clock(lambda: bool(cluster.sentinel.is_alive()))
     died = not bell.stopping()
     if died:

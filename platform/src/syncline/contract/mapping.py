@@ -34,7 +34,12 @@ class MatchRule:
 
 @dataclass(frozen=True, slots=True)
 class SuggestedRule:
-    """A default field rule: `source` (a dataset field) or `expression` (CEL) → `target`."""
+    """A default field rule: `source` (a dataset field) or `expression` (CEL) → `target`.
+
+    `transforms`: for the way there. A sync that pulls takes the rules it can read backwards.
+    `owner`: whose value holds in a two-way sync: "here", "there", "newest" (whoever changed it last) or "review" (a person
+    decides when both changed it). Where the rule cannot be read backwards, it is "here" all the same.
+    """
 
     target: str
     source: str = ""
@@ -43,6 +48,7 @@ class SuggestedRule:
     write_mode: str = "overwrite"
     null_policy: str = "clear"
     association: bool = False  # target is then an object type
+    owner: str = "here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What became of the change with this `local_key`; found by key, never by position."""
+    """What became of the change with this `local_key`; found by key, never by position.
+
+    ARCHIVE and DELETE of a record that is there give UPDATED; of one that is not, UNCHANGED, or REJECTED with NOT_FOUND, or
+    UPDATED where the vendor does not tell: the host takes them all for done.
+    """
 
     local_key: str
     status: Status

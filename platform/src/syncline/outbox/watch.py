@@ -22,15 +22,14 @@ from syncline.syncs.models import MappingVersion, Sync
 from . import triggers
 from .models import OutboxKey
 from .triggers import Feed, Watch
+from .wanted import WANTS, asked_for, wanting
 
 log = logging.getLogger("syncline.outbox")
 
 LOCK: Final = 0x73796E6F  # of whoever changes the triggers
-_FORGET: Final = """
-DELETE FROM syncline_outboxkey o WHERE NOT EXISTS (
-    SELECT 1 FROM syncline_sync s
-    WHERE s.id = o.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL)
-"""
+_FORGET: Final = f"""
+DELETE FROM syncline_outboxkey o WHERE NOT EXISTS (SELECT 1 FROM syncline_sync s WHERE s.id = o.sync_id AND {WANTS})
+"""  # noqa: S608 - of constants
 
 INSERT_EVERYTHING: Final = """
 INSERT INTO syncline_outboxkey (sync_id, local_key) SELECT s.id, '' FROM unnest(%s::bigint[]) AS s (id)
@@ -53,8 +52,7 @@ class Wanted:
 
 def watching() -> list[Sync]:
     """Syncs that want to know what changes here."""
-    found = Sync.objects.filter(enabled=True, current__isnull=False).exclude(changes_cron="")
-    return list(found.select_related("current").order_by("pk"))
+    return list(wanting().select_related("current").order_by("pk"))
 
 
 def reconcile() -> bool:
@@ -123,14 +121,13 @@ def dependencies(sync: Sync) -> Sequence[Dependency]:
 
 
 def _fields(version: MappingVersion, info: DatasetInfo) -> frozenset[str] | None:
-    return _read_by(info, json.dumps(version.content, sort_keys=True))
+    return _read_by(tuple(f.name for f in info.fields), json.dumps(version.content, sort_keys=True))
 
 
 @lru_cache(maxsize=256)
-def _read_by(info: DatasetInfo, raw: str) -> frozenset[str] | None:
+def _read_by(names: tuple[str, ...], raw: str) -> frozenset[str] | None:
     """Dataset fields that the mapping reads; None when one of its expressions cannot be read."""
     content = MappingContent.from_json(json.loads(raw))
-    names = [f.name for f in info.fields]
     needed = {rule.source for rule in content.rules if rule.source}
     try:
         for text in (content.filter, *(rule.expression for rule in content.rules)):
@@ -157,7 +154,7 @@ MANY: Final = 10_000
 
 def told(sync: Sync) -> str:
     """For the sync's page: whether changes are watched and how many wait; "" when nobody asked for it."""
-    if not sync.changes_cron:
+    if not asked_for(sync):
         return ""
     if not (sync.enabled and sync.current_id):
         return "watched once the sync is switched on and published"
@@ -170,7 +167,8 @@ def told(sync: Sync) -> str:
     if OutboxKey.objects.filter(sync=sync, local_key="").exists():
         return "watched; a full pass is due and comes next"
     number = f"{MANY:,} or more" if len(waiting) == MANY else f"{len(waiting):,}"
-    return f"watched; {number} record{'' if len(waiting) == 1 else 's'} wait{'s' if len(waiting) == 1 else ''} to be pushed"
+    how = " at once" if sync.at_once else ""
+    return f"watched; {number} record{'' if len(waiting) == 1 else 's'} wait{'s' if len(waiting) == 1 else ''} to be pushed{how}"
 
 
 def _complain(broken: Mapping[int, str]) -> None:

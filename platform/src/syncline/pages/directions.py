@@ -49,7 +49,7 @@ WORDS: Final[Mapping[str, Words]] = {
             "changes_cron": "When only what changed there since the last time is pulled, e.g. */5 * * * *; empty means never.",
             "delete_policy": "In mirror mode: what happens to our record. Many at once wait for a person.",
         },
-        without=frozenset({"segment", "gone_policy"}),
+        without=frozenset({"segment", "gone_policy", "at_once"}),
         policies=((Policy.IGNORE.value, "Leave ours as it is"), (Policy.DELETE.value, "Delete ours too")),
     ),
     Direction.TWO_WAY: Words(

@@ -12,6 +12,7 @@ from django.urls import reverse
 from syncline import registry
 from syncline.connections import access
 from syncline.connections.models import ConnectionState
+from syncline.inbox import overview as inbox
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import overview as runs
@@ -36,6 +37,7 @@ def overview(user: User) -> dict[str, Any]:
         "problems": [_row(run) for run in seen.filter(state__in=(Run.State.PROBLEMS, Run.State.FAILED)).order_by("-id")[:SHOWN]],
         "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
         "attention": attention(user),
+        "inbox": inbox_counts(user),
         "blocked": blocked_syncs(user),
         "changed": drift.of_user(user),
         "broken": registry.broken(),
@@ -94,6 +96,24 @@ def arrived(user: User) -> list[dict[str, Any]]:
             "address": f"{reverse('admin:syncline_arrival_changelist')}?state=person",
         },
         {"label": "conflicts", "count": conflicts.count(), "address": reverse("admin:syncline_conflict_changelist")},
+    ]
+
+
+def inbox_counts(user: User) -> list[dict[str, Any]]:
+    """None while nobody has a webhook address."""
+    if not inbox.visible_addresses(user).exists() and not inbox.visible_events(user).exists():
+        return []
+    events, deliveries = reverse("admin:syncline_inboxevent_changelist"), reverse("admin:syncline_delivery_changelist")
+    counts = inbox.counts(user)
+    shown = [
+        ("waiting", "waiting", f"{events}?state__exact=waiting"),
+        ("dead", "given up", f"{events}?state__exact=dead"),
+        ("unroutable", "of no connected account", f"{events}?state__exact=unroutable"),
+        ("unreadable", "could not be read", f"{deliveries}?state__exact=unreadable"),
+        ("refused", "refused today", reverse("admin:syncline_webhookaddress_changelist")),
+    ]
+    return [
+        {"label": label, "count": counts[key], "address": address, "trouble": key != "waiting"} for key, label, address in shown
     ]
 
 

@@ -11,10 +11,10 @@ from django.template.response import TemplateResponse
 
 #: What a person looks for, in this order.
 ORDER: Final = (
-    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup"),
-    *("ObjectSnapshot", "Registration", "ConnectorState"),
+    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup", "InboxEvent", "Delivery"),
+    *("ObjectSnapshot", "Registration", "WebhookAddress", "ConnectorState"),
 )
-NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list"}
+NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list", "InboxEvent": "Inbox"}
 
 
 class SynclineSite(AdminSite):

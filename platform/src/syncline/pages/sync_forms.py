@@ -76,9 +76,14 @@ class SyncForm(ModelForm):
         model = Sync
         fields = (
             "name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron",
-            "changes_cron", "follows", "enabled", "bulk_from", "bulk_match",
+            "at_once", "changes_cron", "follows", "enabled", "bulk_from", "bulk_match",
         )  # fmt: skip
-        labels = {"cron": "Schedule (cron, UTC)", "changes_cron": "Push changes (cron, UTC)", "enabled": "Switched on"}
+        labels = {
+            "cron": "Schedule (cron, UTC)",
+            "at_once": "Push changes at once",
+            "changes_cron": "Push changes (cron, UTC)",
+            "enabled": "Switched on",
+        }
         help_texts = {
             "bulk_from": "At least so many new records go as files for the vendor's import; empty means never.",
             "bulk_match": "The import itself finds existing records, by the first match step, and overwrites them: nothing is"
@@ -130,10 +135,19 @@ class SyncForm(ModelForm):
 
     def clean_changes_cron(self) -> str:
         cron = _readable(self.cleaned_data["changes_cron"])
+        if self.instance.direction == Sync.Direction.PULL:  # what changed there: nothing has to be watched here
+            return cron
+        return cron if self._can_watch(bool(cron)) else ""
+
+    def clean_at_once(self) -> bool:
+        return self._can_watch(bool(self.cleaned_data["at_once"]))
+
+    def _can_watch(self, asked: bool) -> bool:
+        """Whether changes here are to be watched; refused when they cannot be."""
         found = dataset_of(self.instance)
-        if cron and found and directions.pushes(self.instance) and (complaint := promises.undeclared(found)):
+        if asked and found and (complaint := promises.undeclared(found)):
             raise forms.ValidationError(complaint)
-        return cron
+        return asked
 
     def clean_delete_policy(self) -> str:
         """At once, because it is not part of the published mapping."""

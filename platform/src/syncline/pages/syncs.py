@@ -43,6 +43,7 @@ from .sync_forms import (
 VERSIONS_SHOWN = 20
 ARROWS = {"push": "→", "pull": "←", "two_way": "↔"}
 SYNCED = ["name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
+TIMING = ["cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]
 SYNCED_NOTE = (
     "Direction, mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
 )
@@ -116,10 +117,11 @@ class SyncPage(ActionsAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
-        synced = [name for name in SYNCED if name not in directions.words(obj).without]
+        without = directions.words(obj).without
+        synced, timing = ([name for name in names if name not in without] for names in (SYNCED, TIMING))
         return [
             ("What is synced", {"fields": synced, "description": SYNCED_NOTE}),
-            ("When", {"fields": ["cron", "changes_cron", "follows", "enabled", "next_times"]}),
+            ("When", {"fields": timing}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
 
@@ -153,7 +155,7 @@ class SyncPage(ActionsAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = person(request)
-        if {"cron", "changes_cron", "enabled"} & set(form.changed_data):
+        if {"cron", "at_once", "changes_cron", "enabled"} & set(form.changed_data):
             schedule.reschedule(obj)
         if change and form.initial.get("direction", obj.direction) != obj.direction and obj.current is not None:
             obj.current = None
@@ -198,7 +200,8 @@ class SyncPage(ActionsAdmin):
 
     @admin.display(description="schedule", ordering="cron", empty_value="by hand")
     def timetable(self, obj: Sync) -> str:
-        return f"after {obj.follows.name}" if obj.follows else obj.cron
+        whole = f"after {obj.follows.name}" if obj.follows else obj.cron
+        return "; ".join(filter(None, (whole, "changes at once" if obj.at_once else "")))
 
     @admin.display(description="last run", empty_value="never")
     def last_run(self, obj: Any) -> SafeString | None:
@@ -215,12 +218,12 @@ class SyncPage(ActionsAdmin):
     def next_times(self, obj: Sync) -> str:
         if not obj.enabled:
             return "never: the sync is switched off"
-        if obj.follows:
-            return f"after each whole run of {obj.follows.name}"
         whole, changed = (
             ", ".join(f"{one:%a %-d %b %Y %H:%M}" for one in schedule.next_times(cron)) for cron in (obj.cron, obj.changes_cron)
         )
-        if changed:
+        if obj.follows:
+            whole = f"after each whole run of {obj.follows.name}"
+        if changed := ", ".join(filter(None, ("at once" if obj.at_once else "", changed))):
             return f"everything: {whole or 'by hand only'}; changes: {changed}"
         return whole or "by hand only; write a schedule above to have it run"
 

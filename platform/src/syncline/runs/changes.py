@@ -66,17 +66,29 @@ def push(sync: Sync) -> int:
     When everything has to be looked at, that is a full run, which takes the place of all keys that wait.
     ConfigError says why the sync cannot run, AlreadyRunning that its run takes no more; then the keys stay.
     """
-    if sync.connection.state == ConnectionState.RECONNECT:  # a run each few minutes could only fail
-        raise ConfigError(f"{sync.connection.name} has lost its permission. Reconnect it; what changed is pushed then.")
+    _refuse_disconnected(sync)
     if _everything_is_due(sync):
         try:
             return _start_full(sync)
         except AlreadyRunning:
             log.info("A full pass of sync %s is due; it starts when the active run has ended.", sync.pk)
     taken = 0
-    while number := _take(sync):
+    while number := _take(sync, TAKEN_AT_ONCE):
         taken += number
     return taken
+
+
+def push_some(sync: Sync, number: int) -> int:
+    """The same for so many keys at most, that others have their turn. A full pass that is due waits for the active run."""
+    _refuse_disconnected(sync)
+    if not sync.runs.filter(state__in=Run.ACTIVE).exists() and _everything_is_due(sync):
+        return _start_full(sync)
+    return _take(sync, number)
+
+
+def _refuse_disconnected(sync: Sync) -> None:
+    if sync.connection.state == ConnectionState.RECONNECT:  # a run each few minutes could only fail
+        raise ConfigError(f"{sync.connection.name} has lost its permission. Reconnect it; what changed is pushed then.")
 
 
 def _due() -> list[int]:
@@ -118,12 +130,18 @@ def _push_one(sync_id: int) -> None:
             pull_changes(sync)
         if sync.direction != Direction.PULL:
             push(sync)
-    except AlreadyRunning as error:
-        log.info("The changes of sync %s wait: %s", sync_id, error)
     except SynclineError as error:
+        note(sync_id, error)
+
+
+def note(sync_id: int, error: SynclineError) -> None:
+    """Why its changes wait: on the sync's page, unless that is as it should be."""
+    if isinstance(error, AlreadyRunning):
+        log.info("The changes of sync %s wait: %s", sync_id, error)
+        return
+    if Sync.objects.filter(pk=sync_id).exclude(blocked_reason=str(error)).update(blocked_reason=str(error)):
         log.warning("The changes of sync %s cannot be pushed: %s", sync_id, error)
-        Sync.objects.filter(pk=sync_id).update(blocked_reason=str(error))
-        _compact(sync_id)
+    _compact(sync_id)
 
 
 def _everything_is_due(sync: Sync) -> bool:
@@ -145,10 +163,10 @@ def _start_full(sync: Sync) -> int:
     return number
 
 
-def _take(sync: Sync) -> int:
+def _take(sync: Sync, most: int) -> int:
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(_TAKE, [sync.pk, TAKEN_AT_ONCE])
+            cursor.execute(_TAKE, [sync.pk, most])
             keys = {row[0] for row in cursor.fetchall()}
         if keys:
             push_keys(sync, sorted(keys), priority=RunPart.Priority.CHANGE, kind=Run.Kind.CHANGES, trigger=TRIGGER)

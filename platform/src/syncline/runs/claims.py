@@ -33,13 +33,21 @@ SILENT = "Every attempt ended without progress."
 """Why a part is dead whose workers died with it."""
 
 _CLAIM = """
+WITH busy AS MATERIALIZED (
+    SELECT s.connection_id, p.priority, count(*) AS parts
+    FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id JOIN syncline_sync s ON s.id = r.sync_id
+    WHERE p.state = 'leased' AND p.lease_until >= now() GROUP BY s.connection_id, p.priority
+)
 UPDATE syncline_runpart SET state = 'leased', owner = %s, lease_until = now() + make_interval(secs => %s),
        fence = fence + 1, attempt = attempt + 1, last_error = CASE WHEN state = 'leased' THEN '' ELSE last_error END
 WHERE id = (
     SELECT p.id FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
+    JOIN syncline_sync s ON s.id = r.sync_id
+    LEFT JOIN busy b ON b.connection_id = s.connection_id AND b.priority = p.priority
     WHERE (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())
       AND p.attempt < %s AND p.priority >= %s AND (%s::bigint IS NULL OR p.run_id = %s)
-    ORDER BY p.priority DESC, p.not_before, p.id
+      AND (p.priority IS DISTINCT FROM %s::smallint OR b.parts IS NULL)
+    ORDER BY p.priority DESC, coalesce(b.parts, 0), p.not_before, p.id
     FOR UPDATE OF p SKIP LOCKED LIMIT 1
 )
 RETURNING id, fence
@@ -73,10 +81,16 @@ def owner_name() -> str:
 
 
 def claim(owner: str, run_id: int | None = None, *, urgent: bool = False) -> Claim | None:
-    """Takes the next claimable part, or None. Never two workers the same one. `urgent`: only what somebody waits for."""
+    """Takes the next claimable part, or None. Never two workers the same one.
+
+    In each lane, the connection that has the fewest parts carried out at the moment is first. `urgent`: only what somebody
+    waits for and what just changed, of changes only those of a connection none of whose are carried out: a flooded or slow
+    one leaves room for the others.
+    """
     least = RunPart.Priority.CHANGE if urgent else RunPart.Priority.PUT_OFF
+    shared = RunPart.Priority.CHANGE if urgent else None
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [owner, lease_seconds(), MAX_ATTEMPTS, least, run_id, run_id])
+        cursor.execute(_CLAIM, [owner, lease_seconds(), MAX_ATTEMPTS, least, run_id, run_id, shared])
         row = cursor.fetchone()
     if row is None:
         return None
@@ -96,6 +110,27 @@ def bury() -> list[int]:
     hopeless = [run_id for run_id, explained in found if explained]
     RunPart.objects.filter(run__in=hopeless, state__in=RunPart.OPEN).update(state=RunPart.State.CANCELLED, lease_until=None)
     return sorted({run_id for run_id, _ in found})
+
+
+_OTHERS_WAIT = """
+WITH busy AS MATERIALIZED (
+    SELECT DISTINCT s.connection_id FROM syncline_runpart p
+    JOIN syncline_run r ON r.id = p.run_id JOIN syncline_sync s ON s.id = r.sync_id
+    WHERE p.state = 'leased' AND p.lease_until >= now() AND p.priority = %(lane)s
+)
+SELECT EXISTS (
+    SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
+    JOIN syncline_sync s ON s.id = r.sync_id
+    WHERE p.state = 'queued' AND p.not_before <= now()
+      AND (p.priority > %(lane)s OR p.priority = %(lane)s AND s.connection_id NOT IN (SELECT connection_id FROM busy)))
+"""
+
+
+def others_wait(lane: int) -> bool:
+    """Whether somebody waits in a lane before this one, or in it a connection none of whose parts is carried out."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHERS_WAIT, {"lane": lane})
+        return bool(cursor.fetchone()[0])
 
 
 _RENEW = """

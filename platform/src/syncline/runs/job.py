@@ -35,6 +35,8 @@ from .push.sender import Sender
 from .push.work import Deferred, Policy, Verdict
 
 MAX_ROUNDS = 5
+SLICE_SECONDS = 2.0
+"""For which changes of one connection may keep a worker while those of another wait."""
 LANES: dict[int, Lane] = {
     RunPart.Priority.SCHEDULED: Lane.SCHEDULED,
     RunPart.Priority.CHANGE: Lane.CHANGE,
@@ -73,6 +75,7 @@ class Job:
             force=self.force,
         )
         self._calls = 0
+        self._began = time.monotonic()
 
     def count_calls(self) -> None:
         """Also when another worker closed the run just before: it has summed up without these."""
@@ -139,8 +142,13 @@ class Job:
         self.lease.gate(0.0)
 
     def interrupted(self) -> bool:
-        """Time is up, the run was paused, or the account changed: the part is given back where it stands."""
-        return time.monotonic() > self.deadline or self.lease.paused or self.definitions.moved
+        """Time is up, the run was paused, the account changed or others have waited: the part is given back where it stands."""
+        return time.monotonic() > self.deadline or self.lease.paused or self.definitions.moved or self._had_its_turn()
+
+    def _had_its_turn(self) -> bool:
+        if self.part.priority != RunPart.Priority.CHANGE or time.monotonic() < self._began + SLICE_SECONDS:
+            return False
+        return claims.others_wait(self.part.priority)
 
     def put_off(self, deferred: Sequence[Deferred]) -> None:
         """Records whose turn comes later become a part of their own; after some rounds the run ends with them open."""

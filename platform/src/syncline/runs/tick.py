@@ -14,7 +14,7 @@ from syncline.connections import budget_overview
 from syncline.contract import SynclineError
 from syncline.syncs.models import Sync
 
-from . import changes, claims, follow, queue
+from . import at_once, changes, claims, follow, inbox, queue
 from .close import close_run
 from .execute import work
 from .models import Run, RunPart
@@ -33,6 +33,8 @@ def install() -> None:
     background.on(QUEUE, work)
     background.on(TICK, _answer)
     background.every(TICK_SECONDS, TICK)
+    background.look_out(at_once.EVERY, at_once.look)
+    inbox.install()
 
 
 def _answer(_seconds: float) -> bool:
@@ -46,6 +48,8 @@ def tick() -> None:
         start_due,
         follow.start_marked,
         changes.tick,
+        at_once.look,
+        inbox.tick,
         _close_ended,
         _ring_if_claimable,
         budget_overview.tidy,

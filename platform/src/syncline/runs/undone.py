@@ -7,17 +7,19 @@ from typing import Final
 
 from django.db import connection
 
+from syncline.outbox.wanted import WANTS
+
 from .models import RunPart
 
 # What a person cancelled or what was given up has not been delivered; parts a person asked for are not ours to repeat.
-_GIVE_BACK = """
+_GIVE_BACK: Final = f"""
 INSERT INTO syncline_outboxkey (sync_id, local_key)
 SELECT DISTINCT r.sync_id, k.key FROM syncline_runpart p
 JOIN syncline_run r ON r.id = p.run_id
-JOIN syncline_sync s ON s.id = r.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL
+JOIN syncline_sync s ON s.id = r.sync_id AND {WANTS}
 CROSS JOIN LATERAL jsonb_array_elements_text(p.keys) AS k (key)
 WHERE p.run_id = %s AND p.kind = 'keys' AND p.state IN ('dead', 'cancelled') AND p.priority = ANY(%s)
-"""
+"""  # noqa: S608 - of constants
 GIVEN_BACK: Final = (RunPart.Priority.CHANGE, RunPart.Priority.PUT_OFF)
 
 
@@ -27,13 +29,13 @@ def give_back(run_id: int) -> None:
         cursor.execute(_GIVE_BACK, [run_id, list(GIVEN_BACK)])
 
 
-_PUT_BACK = """
+_PUT_BACK: Final = f"""
 INSERT INTO syncline_outboxkey (sync_id, local_key)
 SELECT r.sync_id, k.key FROM syncline_run r
-JOIN syncline_sync s ON s.id = r.sync_id AND s.enabled AND s.changes_cron <> '' AND s.current_id IS NOT NULL
+JOIN syncline_sync s ON s.id = r.sync_id AND {WANTS}
 CROSS JOIN unnest(%s::text[]) AS k (key)
 WHERE r.id = %s AND r.kind = 'changes'
-"""
+"""  # noqa: S608 - of constants
 
 
 def put_back(run_id: int, keys: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> It
     """Problems of the draft, none when all can be kept."""
     if removes(sync) and (reason := _not_removable(sync, dataset, object_type)):
         yield Problem("Removal", reason)
-    if sync.changes_cron and sync.direction != Direction.PULL and (reason := undeclared(dataset)):
+    if sync.direction != Direction.PULL and (sync.changes_cron or sync.at_once) and (reason := undeclared(dataset)):
         yield Problem("Changes", reason)
 
 
@@ -78,5 +78,5 @@ def undeclared(one: Dataset) -> str:
         return ""
     return (
         f"The dataset {one.info.key} does not say which tables it depends on, so that its changes cannot be watched."
-        " Leave the schedule of changes empty, or have its app declare depends_on."
+        " Do not push changes, neither at once nor by a schedule of their own, or have its app declare depends_on."
     )

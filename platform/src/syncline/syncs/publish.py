@@ -29,6 +29,7 @@ from .engine import CompiledMapping, MappingContent, MappingInvalid, Problem, Ru
 from .engine.content import Direction, Owner
 from .engine.drift import Definitions, Drifted, accepted, compile_published, definitions, drifted
 from .engine.preview import Preview, PreviewPlan
+from .engine.suggest import suited
 from .models import FieldRule, MappingVersion, MatchStepRow, Sync
 from .promises import broken_promises
 
@@ -174,7 +175,7 @@ def definitions_of(version: MappingVersion) -> Definitions:
 def apply_suggestion(sync: Sync) -> SuggestedMapping:
     """Replaces the draft by the connector's defaults for this pair; ConfigError when it has none."""
     dataset, object_type = _ends(sync)
-    suggested = _suggestion(sync, dataset, object_type)
+    suggested = suited(_suggestion(sync, dataset, object_type), dataset.info, object_type, sync.direction)
     if not suggested.rules:
         raise ConfigError(
             f"The connector {sync.connection.connector} suggests nothing for {sync.dataset} and {sync.object_type}. "
@@ -207,6 +208,7 @@ def _suggested_rules(sync: Sync, suggested: SuggestedMapping) -> list[FieldRule]
             transforms=[dict(step) for step in rule.transforms],
             write_mode=rule.write_mode,
             null_policy=rule.null_policy,
+            owner=rule.owner,
         )
         for position, rule in enumerate(suggested.rules, 1)
     ]
@@ -231,7 +233,10 @@ def missing_properties(sync: Sync) -> tuple[Property, ...]:
     """Properties to create: those the draft writes but the account lacks, and the connector's own key property.
 
     Defined as the connector suggests, else after the dataset's field. With an empty draft: all the suggestion needs.
+    A pull needs none.
     """
+    if sync.direction == Direction.PULL:
+        return ()
     dataset, object_type = _ends(sync)
     suggested = {prop.name: prop for prop in _suggestion(sync, dataset, object_type).create}
     rules = [rule for rule in draft_content(sync).rules if not rule.association and rule.target]

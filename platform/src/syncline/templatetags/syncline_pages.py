@@ -9,6 +9,7 @@ from django import template
 from django.db.models import Model
 from django.template import Context
 
+from syncline.pages import webhooks
 from syncline.pages.record_panel import panel
 from syncline.syncs import notation
 
@@ -19,6 +20,12 @@ register = template.Library()
 def record_panel(context: Context, original: Any) -> Any:
     """The rows of the record panel; None outside an object's page."""
     return panel(context["request"].user, original) if isinstance(original, Model) else None
+
+
+@register.inclusion_tag("syncline/webhook_card.html", takes_context=True)
+def webhook_card(context: Context, owner: Any) -> dict[str, Any]:
+    """The section about webhooks of a registration's or connection's page."""
+    return {"card": webhooks.card(context["request"], owner), "csrf_token": context.get("csrf_token")}
 
 
 @register.filter

@@ -13,12 +13,12 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from syncline.contract import ObjectType, Page, PullRequest, Retryable, UnsupportedFeature
+from syncline.contract import ObjectType, Page, Permanent, PullRequest, Retryable, UnsupportedFeature
 
-from .client import Client
+from .client import Client, following
 from .errors import Json
-from .reading import listed
-from .wire import record
+from .listing import completed, listed
+from .wire import with_merged
 
 PAGE: Final = 200
 WALL: Final = 10_000
@@ -41,18 +41,33 @@ def pull(client: Client, object_type: ObjectType, request: PullRequest) -> Itera
 
 
 def _changed(client: Client, object_type: ObjectType, request: PullRequest, position: str) -> Iterator[Page]:
-    last, offset = (int(part or 0) for part in (position or "0+0").split("+"))
+    last, offset = _place(position)
     total = None
     while True:
         answer = _search(client, object_type.key, _query(object_type, request, last, offset))
         raws, total = answer.get("results") or [], answer["total"] if total is None else total
-        more = (answer.get("paging") or {}).get("next")
-        last, offset = (int(raws[-1]["id"]), 0) if raws else (last, offset + PAGE)
+        more = following(answer)
+        last, offset = (_reached(raws, last), 0) if raws else (last, offset + PAGE)
         if more and offset + PAGE > WALL:
             raise UnsupportedFeature("HubSpot's search counts thousands of archived records in a row, which it does not show.")
-        yield Page([record(object_type, raw) for raw in raws], f"{last}+{offset}" if more else f"{last}+0", total)
+        yield Page(completed(client, object_type, raws, request), f"{last}+{offset if more else 0}", total)
         if not more:
             return
+
+
+def _place(position: str) -> tuple[int, int]:
+    last, plus, offset = (position or "0+0").partition("+")
+    if not (plus and last.isascii() and offset.isascii() and last.isdigit() and offset.isdigit()):
+        raise Permanent(f"“{position[:50]}” is no position in a search of HubSpot. Reset the position of this pull.")
+    return int(last), int(offset)
+
+
+def _reached(raws: Sequence[Json], last: int) -> int:
+    """The highest id of a page; one that does not go on from the last would be read for ever, or leave records out."""
+    ids = [int(raw["id"]) for raw in raws if isinstance(raw, dict) and str(raw.get("id", "")).isdigit()]
+    if len(ids) != len(raws) or any(after <= before for before, after in zip((last, *ids), ids, strict=False)):
+        raise Retryable("HubSpot's search gave records out of order, twice or without an id. It is asked again.")
+    return ids[-1]
 
 
 def _query(object_type: ObjectType, request: PullRequest, last: int, offset: int) -> Json:
@@ -66,16 +81,21 @@ def _query(object_type: ObjectType, request: PullRequest, last: int, offset: int
     return {
         "filterGroups": [{"filters": filters}],
         "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-        "properties": list(request.properties),
+        "properties": with_merged(request.properties),
         "limit": PAGE,
         **({"after": str(offset)} if offset else {}),
     }
 
 
 def _search(client: Client, key: str, query: Json) -> Json:
-    answer: Json = client.search.do_search(key, query)
-    if "total" not in answer:
-        raise Retryable("HubSpot answered a search with success and nothing in it. It is asked again.")
+    """Hits that are counted and not shown were archived a moment ago, or the answer is one of HubSpot's hollow ones: it is asked
+    for again before it is believed."""
+    for _ in range(2):
+        answer: Json = client.search.do_search(key, query)
+        if "total" not in answer:
+            raise Retryable("HubSpot answered a search with success and nothing in it. It is asked again.")
+        if answer.get("results") or not answer["total"]:
+            break
     return answer
 
 
@@ -97,7 +117,7 @@ def _youngest_known(client: Client, object_type: ObjectType, request: PullReques
 
 
 def _newest(client: Client, object_type: ObjectType, request: PullRequest, after: str) -> Iterator[Page]:
-    pages = listed(client, object_type, request.properties, after or None)
+    pages = listed(client, object_type, request, after or None)
     for number, page in enumerate(pages, 1):
         enough = request.unkeyed and number >= SOON
         yield Page(page.records, None if enough or page.position is None else NEW + page.position)

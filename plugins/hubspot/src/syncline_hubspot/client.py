@@ -73,7 +73,7 @@ class Client:
         """The one entry of the library's API objects; what else they pass concerns their own transport."""
         for name, value in path_params.items():
             path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
-        params = {name: ",".join(value) if isinstance(value, list) else value for name, value in query}
+        params = {name: _parameter(value) for name, value in query}
         return self.call(method, path, body, params)
 
     def call(self, method: str, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Json:
@@ -102,10 +102,12 @@ class Client:
 
     def pages(self, get_page: Any, *args: Any, **query: Any) -> Iterator[tuple[list[Json], str | None]]:
         """Pages of a listing, each with the position after it."""
+        query = {"limit": PAGE, **query}
+        ahead = Ahead(query.get("after"))
         while True:
-            answer = get_page(*args, limit=PAGE, **query)
-            query["after"] = answer.get("paging", {}).get("next", {}).get("after")
-            yield answer.get("results", []), query["after"]
+            answer = get_page(*args, **query)
+            query["after"] = ahead.to(following(answer))
+            yield answer.get("results") or [], query["after"]
             if query["after"] is None:
                 return
 
@@ -119,10 +121,39 @@ class Client:
         return made
 
 
+class Ahead:
+    """Notices a listing that goes round in a circle, without remembering all its positions (Brent's way)."""
+
+    def __init__(self, start: str | None) -> None:
+        self._known, self._steps, self._until = start, 0, 1
+
+    def to(self, position: str | None) -> str | None:
+        if position is not None and position == self._known:
+            raise Retryable("HubSpot listed the same page twice, so the listing would never end. It is listed again.")
+        self._steps += 1
+        if self._steps == self._until:
+            self._known, self._until = position, 2 * self._until
+        return position
+
+
+def following(answer: Json) -> str | None:
+    """Where the next page of a listing begins; None after the last."""
+    after = ((answer.get("paging") or {}).get("next") or {}).get("after")
+    return None if after is None else str(after)
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, list) else value
+
+
 def _parsed(response: Response, read: bool) -> Json:
     if response.status == 204:
         return {}
     if read and "json" not in response.headers.get("Content-Type", ""):
         raise Retryable(f"{response.method} {response.path} answered with a page instead of data.")
     parsed: Json = response.json()
+    if read and not isinstance(parsed, dict):
+        raise Retryable(f"{response.method} {response.path} answered with {type(parsed).__name__} instead of an object.")
     return parsed

@@ -9,6 +9,7 @@ from typing import Final
 
 from syncline.contract import (
     Account,
+    Answer,
     AuthMethod,
     BulkJob,
     Capability,
@@ -17,20 +18,24 @@ from syncline.contract import (
     ConnectorInfo,
     ConnectorSpec,
     DatasetInfo,
+    Event,
     Limit,
     ObjectType,
     Page,
     Property,
     PullRequest,
     PushResult,
+    Receipt,
     RemoteRecord,
     Sandbox,
     Session,
     SuggestedMapping,
+    Verification,
+    WebhookRequest,
     hookimpl,
 )
 
-from . import changes, mapping, objects, push, reading
+from . import changes, listing, mapping, objects, owners, push, reading, signatures, webhooks
 from .bulk import collect, submit
 from .client import Client
 from .properties import create
@@ -108,7 +113,7 @@ class HubSpot(ConnectorSpec):
             title="HubSpot",
             version=version("syncline-hubspot"),
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.VERIFY, Capability.PARSE, Capability.ACKNOWLEDGE},
+            capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.hubapi.com", "*.hubapi.com", "*.hubspot.com"),
             limits=LIMITS,
@@ -150,10 +155,12 @@ class HubSpot(ConnectorSpec):
 
     @hookimpl
     def create_properties(self, session: Session, object_type: ObjectType, properties: Sequence[Property]) -> Sequence[str]:
+        owners.refuse(object_type)
         return create(Client(session), object_type, properties)
 
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        owners.refuse(object_type)
         return push.push(Client(session), object_type, changes)
 
     @hookimpl
@@ -166,9 +173,16 @@ class HubSpot(ConnectorSpec):
 
     @hookimpl
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        return reading.fetch(Client(session), object_type, ids, properties)
+        if object_type.key == owners.KEY:
+            return owners.fetch(Client(session), object_type, ids, properties)
+        return reading.fetch(Client(session), object_type, ids, properties, associations)
 
     @hookimpl
     def match(self, session: Session, object_type: ObjectType, step: str, values: Sequence[str]) -> Mapping[str, Sequence[str]]:
@@ -176,9 +190,26 @@ class HubSpot(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        client = Client(session)
+        if object_type.key == owners.KEY:
+            return owners.pull(client, object_type, request)
+        if request.archived:
+            return listing.archived(client, object_type, request)
         if request.since:
-            return changes.pull(Client(session), object_type, request)
-        return reading.listed(Client(session), object_type, request.properties, request.position)
+            return changes.pull(client, object_type, request)
+        return listing.listed(client, object_type, request, request.position)
+
+    @hookimpl
+    def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:
+        return signatures.verify(request, secrets)
+
+    @hookimpl
+    def parse(self, request: WebhookRequest) -> Sequence[Event]:
+        return webhooks.parse(request)
+
+    @hookimpl
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:  # noqa: ARG002
+        return webhooks.acknowledge(receipt)
 
     @hookimpl
     def sandbox(self) -> Sandbox:

@@ -9,16 +9,21 @@ from syncline.contract import DatasetInfo, Kind, MatchRule, MatchStep, ObjectTyp
 from .properties import GROUP, schema_of
 
 TRIM: Final = ({"name": "trim"},)
+REVIEW: Final = "review"
+HERE: Final = "here"
 GENDERS: Final = {"M": "Male", "F": "Female", "O": "Other"}
 
 
-def _kept(source: str, target: str, *transforms: dict[str, Any]) -> SuggestedRule:
-    """Into a property of HubSpot's own: where we hold nothing, what people typed there stays."""
-    return SuggestedRule(target, source, transforms=transforms or TRIM, null_policy="skip")
+def _kept(source: str, target: str, *transforms: dict[str, Any], owner: str = "newest") -> SuggestedRule:
+    """Into a property of HubSpot's own: where we hold nothing, what people typed there stays.
+
+    In a two-way sync both sides keep it. What tells records apart (`REVIEW`) is for a person when both changed it.
+    """
+    return SuggestedRule(target, source, transforms=transforms or TRIM, null_policy="skip", owner=owner)
 
 
 def _linked(source: str, object_type: str) -> SuggestedRule:
-    return SuggestedRule(object_type, source, association=True)
+    return SuggestedRule(object_type, source, association=True, owner="newest")
 
 
 def _number(name: str, label: str) -> Property:
@@ -31,12 +36,12 @@ def _date(name: str, label: str) -> Property:
 
 COMPANY: Final = SuggestedMapping(
     rules=(
-        _kept("name", "name"),
-        _kept("website", "domain", {"name": "domain"}),
-        _kept("website", "website"),
+        _kept("name", "name", owner=REVIEW),
+        _kept("website", "domain", {"name": "domain"}, owner=HERE),
+        _kept("website", "website", owner=REVIEW),
         _kept("description", "description"),
         _kept("country_name", "country"),
-        _kept("companies_house_id", "companies_house_number", {"name": "trim"}, {"name": "upper"}),
+        _kept("companies_house_id", "companies_house_number", {"name": "trim"}, {"name": "upper"}, owner=REVIEW),
         SuggestedRule("syncline_date_founded", "date_founded"),
         SuggestedRule("syncline_total_raised", "total_raised"),
         SuggestedRule("syncline_deal_count", "deal_count"),
@@ -62,11 +67,11 @@ COMPANY: Final = SuggestedMapping(
 )
 PERSON: Final = SuggestedMapping(
     rules=(
-        _kept("email", "email", {"name": "trim"}, {"name": "lower"}),
+        _kept("email", "email", {"name": "trim"}, {"name": "lower"}, owner=REVIEW),
         _kept("first_name", "firstname"),
         _kept("last_name", "lastname"),
         _kept("job_title", "jobtitle"),
-        _kept("gender", "gender", {"name": "choice_map", "map": GENDERS}),
+        _kept("gender", "gender", {"name": "choice_map", "map": GENDERS}, owner=HERE),
         _kept("phone_number", "phone"),
         _linked("companies", "companies"),
     ),
@@ -74,9 +79,9 @@ PERSON: Final = SuggestedMapping(
 )
 DEAL: Final = SuggestedMapping(
     rules=(
-        _kept("name", "dealname"),
-        SuggestedRule("amount", "amount_raised"),
-        SuggestedRule("closedate", "date_of_deal"),
+        _kept("name", "dealname", owner=HERE),
+        SuggestedRule("amount", "amount_raised", owner=REVIEW),
+        SuggestedRule("closedate", "date_of_deal", owner=REVIEW),
         SuggestedRule("pipeline", expression='"default"', write_mode="if_new"),
         # The register holds deals that were done; who moves one in HubSpot keeps the last word.
         SuggestedRule("dealstage", expression='"closedwon"', write_mode="if_new"),

@@ -1,4 +1,4 @@
-"""What the account offers: companies, contacts, deals and its own custom objects."""
+"""What the account offers: companies, contacts, deals, its own custom objects, and owners to be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from syncline.contract import AssociationType, Choice, ConfigError, ObjectType, Op, Permanent, Retryable, Session
 
-from . import changes, properties
+from . import changes, owners, properties
 from .bulk import MATCHES, ROWS, TYPE_IDS
 from .client import PAGE, Client
 from .errors import Json
@@ -36,22 +36,25 @@ STANDARD: Final = {
 
 def discover(session: Session) -> list[ObjectType]:
     client = Client(session)
-    owners = _owners(session, client)
+    people = owners.known(session, client)
+    choices = [owners.choice(raw) for raw in people or ()]
     found, refused = [], []
     for kind in kinds(session, client):
         try:
-            found.append(_object_type(session, client, kind, owners))
+            found.append(_object_type(session, client, kind, choices))
         except ConfigError as error:  # no scope for this one: the others are still of use
             session.log.warning("%s left out of the catalog: %s", kind.title, error)
             refused.append(error)
+    if people is not None:
+        found.append(owners.object_type(len(people)))
     if not found:
         raise refused[0]
     return found
 
 
-def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence[Choice]) -> ObjectType:
+def _object_type(session: Session, client: Client, kind: _Kind, people: Sequence[Choice]) -> ObjectType:
     definitions = client.properties.get_all(kind.key)["results"]
-    elsewhere = {properties.OWNER: owners, **(_stages(session, client) if kind.key == "deals" else {})}
+    elsewhere = {properties.OWNER: people, **(_stages(session, client) if kind.key == "deals" else {})}
     known = tuple(properties.read(kind.key, definition, elsewhere, kind.required) for definition in definitions)
     ours = any(p.name == properties.KEY.name and p.unique for p in known)
     wanted = session.settings.get("own_key", True)
@@ -69,6 +72,8 @@ def _object_type(session: Session, client: Client, kind: _Kind, owners: Sequence
         bulk_rows=ROWS if kind.key in TYPE_IDS else 0,
         bulk_match=MATCHES.get(kind.key, ()),
         pull_since=any(p.name == changes.modified(kind.key) for p in known),
+        pull_archived=True,
+        pull_history=True,
     )
 
 
@@ -86,31 +91,17 @@ def _custom(session: Session, client: Client) -> list[_Kind]:
         session.log.info("Custom objects left out of the catalog: %s", error)
         return []
     names = {type_id: kind.key for type_id, kind in STANDARD.items()}
-    names |= {schema["objectTypeId"]: schema["fullyQualifiedName"] for schema in schemas}
+    names |= {schema["objectTypeId"]: schema["objectTypeId"] for schema in schemas}
     return [_custom_kind(schema, names) for schema in schemas if not schema.get("archived")]
 
 
 def _custom_kind(schema: Json, names: dict[str, str]) -> _Kind:
+    """Its key is the type id: webhooks name custom objects by nothing else."""
     own = schema["objectTypeId"]
     ends = [{a["fromObjectTypeId"], a["toObjectTypeId"]} - {own} for a in schema.get("associations") or ()]
     associated = dict.fromkeys(names[end] for pair in ends for end in pair if end in names)
     title = (schema.get("labels") or {}).get("plural") or schema["name"]
-    return _Kind(schema["fullyQualifiedName"], title, tuple(schema.get("requiredProperties") or ()), tuple(associated))
-
-
-def _owners(session: Session, client: Client) -> list[Choice]:
-    """The people records can be assigned to, for the choices of owner properties; empty without the scope."""
-    try:
-        return [_owner(raw) for raws, _ in client.pages(client.owners.get_page) for raw in raws]
-    except ConfigError as error:
-        session.log.info("Owners are not offered as choices: %s", error)
-        return []
-
-
-def _owner(raw: Json) -> Choice:
-    name = " ".join(part for part in (raw.get("firstName"), raw.get("lastName")) if part)
-    email = raw.get("email") or ""
-    return Choice(str(raw["id"]), f"{name} ({email})" if name and email else name or email or str(raw["id"]))
+    return _Kind(own, title, tuple(schema.get("requiredProperties") or ()), tuple(associated))
 
 
 def _stages(session: Session, client: Client) -> dict[str, list[Choice]]:

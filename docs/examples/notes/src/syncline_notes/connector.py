@@ -9,6 +9,8 @@ from typing import Any
 
 from syncline.contract import (
     Account,
+    Answer,
+    AssociationType,
     AuthMethod,
     BulkJob,
     BulkResult,
@@ -19,6 +21,7 @@ from syncline.contract import (
     ConnectorInfo,
     ConnectorSpec,
     DatasetInfo,
+    Event,
     Kind,
     Limit,
     MatchRule,
@@ -26,23 +29,27 @@ from syncline.contract import (
     ObjectType,
     Op,
     Page,
-    Permanent,
+    PastValue,
     Property,
     PullRequest,
     PushResult,
+    Receipt,
     RecordError,
     RemoteRecord,
-    Response,
     Sandbox,
     Session,
     Status,
     SuggestedMapping,
     SuggestedRule,
+    Verification,
+    WebhookRequest,
     hookimpl,
 )
 from syncline.contract.normalise import text
 
-from .wire import TYPES, fields_to_wire, from_wire, property_from_wire
+from . import webhooks
+from .calls import answered, get, listing, post
+from .wire import TYPES, fields_to_wire, from_wire, moment, property_from_wire
 
 BATCH = 5
 JOB = 20
@@ -77,7 +84,7 @@ class Notes(ConnectorSpec):
             title="Notes",
             version="0.1.0",
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.VERIFY, Capability.PARSE, Capability.ACKNOWLEDGE},
+            capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
             limits=LIMITS,
@@ -96,7 +103,7 @@ class Notes(ConnectorSpec):
     def discover(self, session: Session) -> Sequence[ObjectType]:
         properties = tuple(property_from_wire(field) for field in get(session, "/fields")["fields"])
         own = KEY.name if any(p.name == KEY.name for p in properties) else None
-        sizes = {Op.CREATE: BATCH, Op.UPDATE: BATCH, **({Op.UPSERT: BATCH} if own else {})}
+        sizes = {op: BATCH for op in Op if own or op is not Op.UPSERT}
         return [
             ObjectType(
                 "notes",
@@ -105,8 +112,11 @@ class Notes(ConnectorSpec):
                 sizes,
                 unique_key=own,
                 key_property=KEY,
+                associations=(AssociationType("notes"),),
                 page_size=PAGE,
                 pull_since=True,
+                pull_archived=True,
+                pull_history=True,
                 bulk_rows=JOB,
             )
         ]
@@ -149,13 +159,17 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def fetch(
-        self, session: Session, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str]
+        self,
+        session: Session,
+        object_type: ObjectType,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        associations: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        kinds = {name: p.kind for name in properties if (p := object_type.property(name))}
         found: dict[str, RemoteRecord] = {}
         for start in range(0, len(ids), BATCH):
             answer = post(session, f"/{object_type.key}/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
-            found |= {note["id"]: record(note, kinds) for note in answer["notes"]}
+            found |= {note["asked"]: record(note, object_type, properties, associations) for note in answer["notes"]}
         return found
 
     @hookimpl
@@ -169,40 +183,31 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
-        kinds = {name: p.kind for name in request.properties if (p := object_type.property(name))}
+        query = {"since": moment(request.since), "until": moment(request.until), "archived": "yes" if request.archived else ""}
+        query |= {"history": ",".join(request.history), "limit": str(PAGE)}
         position, more = request.position, True
-        since = request.since.isoformat(timespec="microseconds") if request.since else ""
         while more:
-            answer = get(session, f"/{object_type.key}", after=position or "", since=since, limit=str(PAGE))
+            answer = listing(session, f"/{object_type.key}", after=position or "", **query)
             position = answer["next"]
             more = position is not None
-            yield Page([record(note, kinds) for note in answer["notes"]], position)
+            wanted = (request.properties, request.associations, request.history)
+            yield Page([record(note, object_type, *wanted) for note in answer["notes"]], position)
+
+    @hookimpl
+    def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:
+        return webhooks.verify(request, secrets)
+
+    @hookimpl
+    def parse(self, request: WebhookRequest) -> Sequence[Event]:
+        return webhooks.events(request)
+
+    @hookimpl
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:  # noqa: ARG002
+        return webhooks.answer(request, receipt)
 
     @hookimpl
     def sandbox(self) -> Sandbox:
         return Sandbox((sys.executable, "-m", "syncline_notes.sandbox"), {"base_url": "{url}"})
-
-
-def get(session: Session, path: str, **params: str) -> Any:
-    """Reading twice is the same as once: `repeatable` lets `http` try again after a time-out."""
-    return answered(session.http.request("GET", session.settings["base_url"] + path, params=params, repeatable=True))
-
-
-def post(session: Session, path: str, body: Mapping[str, Any], *, repeatable: bool = False) -> Any:
-    return answered(session.http.request("POST", session.settings["base_url"] + path, json=body, repeatable=repeatable))
-
-
-def answered(response: Response) -> Any:
-    """The answer's JSON; Permanent when Notes refused the whole request (`http` has dealt with 401, 429 and 5xx)."""
-    if response.status < 400:
-        return response.json()
-    raise Permanent(f"Notes refused {response.method} {response.path} with {response.status}: {reason(response)}")
-
-
-def reason(response: Response) -> str:
-    body = response.json()
-    error = body.get("error") if isinstance(body, dict) else None
-    return error["message"] if isinstance(error, dict) and "message" in error else "it gave no reason"
 
 
 def create_field(session: Session, wanted: Property) -> bool:
@@ -220,7 +225,8 @@ def item(change: Change, kinds: Mapping[str, Kind]) -> dict[str, Any]:
     fields = fields_to_wire(change.properties, kinds)
     if change.op is Op.UPSERT:
         fields[KEY.name] = change.unique_key
-    return {"ref": change.local_key, "id": change.remote_id, "fields": fields}
+    links = [{"to": other.remote_id, "remove": other.remove} for other in change.associations]
+    return {"ref": change.local_key, "id": change.remote_id, "fields": fields, "links": links}
 
 
 def result(change: Change, verdict: Mapping[str, Any] | None) -> PushResult:
@@ -245,6 +251,24 @@ def bulk_result(key: str, verdict: Mapping[str, Any] | None) -> BulkResult:
     return BulkResult(key, Status.REJECTED, error=RecordError(CODES.get(refused["code"], Code.OTHER), refused["message"]))
 
 
-def record(note: Mapping[str, Any], kinds: Mapping[str, Kind]) -> RemoteRecord:
-    fields = {name: from_wire(kind, note["fields"].get(name)) for name, kind in kinds.items()}
-    return RemoteRecord(note["id"], fields, modified_at=datetime.fromisoformat(note["changed"]))
+def record(
+    note: Mapping[str, Any],
+    object_type: ObjectType,
+    names: Sequence[str],
+    associations: Sequence[str] = (),
+    history: Sequence[str] = (),
+) -> RemoteRecord:
+    kinds = {name: p.kind for name in (*names, *history) if (p := object_type.property(name))}
+    return RemoteRecord(
+        note["id"],
+        {name: from_wire(kinds[name], note["fields"].get(name)) for name in names if name in kinds},
+        archived=note["archived"],
+        modified_at=datetime.fromisoformat(note["changed"]),
+        merged=tuple(note["merged"]),
+        associations={other: tuple(note["links"]) for other in associations},  # of notes there are only those with notes
+        history={name: past(kinds[name], note["past"].get(name, ())) for name in history if name in kinds},
+    )
+
+
+def past(kind: Kind, values: Sequence[Mapping[str, Any]]) -> tuple[PastValue, ...]:
+    return tuple(PastValue(from_wire(kind, one["value"]), datetime.fromisoformat(one["at"])) for one in values)

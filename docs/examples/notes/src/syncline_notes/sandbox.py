@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import hmac
 import itertools
 import json
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +43,7 @@ class Store:
     def __init__(self) -> None:
         self.fields = {field["name"]: field for field in FIELDS}
         self.notes: dict[str, dict[str, Any]] = {}
-        self.changed: dict[str, str] = {}
+        self.merged: dict[str, str] = {}
         self.lock = threading.Lock()
         self.jobs: dict[str, dict[str, Any]] = {}
         self._ids = itertools.count(1001)
@@ -50,18 +53,27 @@ class Store:
             ("GET", "/account"): lambda: {"id": "acc-1", "name": "Sandbox"},
             ("GET", "/fields"): lambda: {"fields": list(self.fields.values())},
             ("POST", "/fields"): lambda: self.add_field(body),
-            ("GET", "/notes"): lambda: self.listed(query.get("after", ""), query.get("since", ""), int(query.get("limit", "3"))),
-            ("POST", "/notes/read"): lambda: {"notes": [self.shown(i) for i in limited(body["ids"]) if i in self.notes]},
+            ("GET", "/notes"): lambda: self.listed(query),
+            ("POST", "/notes/read"): lambda: {"notes": self.read(limited(body["ids"]))},
             ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
+            ("POST", "/notes/merge"): lambda: self.merge(body["into"], body["from"]),
             ("POST", "/jobs"): lambda: self.add_job(body["name"], body["items"]),
             ("GET", "/jobs"): lambda: {"jobs": [job for job in self.jobs.values() if job["name"] == query["name"]]},
             **{("GET", f"/jobs/{number}"): partial(self.look, number) for number in self.jobs},
+            ("POST", "/notes/touch"): lambda: self.touch(body["ids"]),
         }
         if (method, path) not in known:
             raise Refused(404, f"There is no {method} {path}.")
         with self.lock:
-            return known[method, path]()
+            return copy.deepcopy(known[method, path]())
+
+    def touch(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Somebody changes all of these at one moment."""
+        at = now()
+        for number in ids:
+            self.notes[number]["changed"] = at
+        return {"changed": at}
 
     def add_field(self, field: dict[str, Any]) -> dict[str, Any]:
         if field["name"] in self.fields:
@@ -69,18 +81,36 @@ class Store:
         self.fields[field["name"]] = field
         return field
 
-    def listed(self, after: str, since: str, limit: int) -> dict[str, Any]:
-        ids = [note_id for note_id in self.notes if note_id > after and self.changed[note_id] >= since]
-        page = ids[:limit]
-        return {"notes": [self.shown(i) for i in page], "next": page[-1] if len(ids) > limit else None}
+    def listed(self, query: dict[str, str]) -> dict[str, Any]:
+        """By id, and each page from an id on: a note that comes, changes or goes meanwhile moves no other note."""
+        first, last, limit = query.get("since", ""), query.get("until") or "z", int(query.get("limit", "3"))
+        wanted = [
+            n for n in self.notes.values() if n["archived"] == bool(query.get("archived")) and first <= n["changed"] <= last
+        ]
+        rest = [n for n in wanted if int(n["id"]) > int(query.get("after") or 0)]
+        shown = [self.shown(n, query.get("history", "").split(",")) for n in rest[:limit]]
+        return {"notes": shown, "next": shown[-1]["id"] if len(rest) > limit else None}
 
-    def shown(self, note_id: str) -> dict[str, Any]:
-        return {"id": note_id, "changed": self.changed[note_id], "fields": self.notes[note_id]}
+    def read(self, ids: list[str]) -> list[dict[str, Any]]:
+        """An id that was merged into another note gives that note."""
+        found = [(asked, self.notes.get(self.merged.get(asked, asked))) for asked in ids]
+        return [{"asked": asked, **self.shown(note)} for asked, note in found if note and not note["archived"]]
+
+    def shown(self, note: dict[str, Any], history: Sequence[str] = ()) -> dict[str, Any]:
+        return {**note, "past": {name: past for name, past in note["past"].items() if name in history}}
 
     def found(self, field: str, values: list[str]) -> list[dict[str, Any]]:
         """Ignores case, as most searches do."""
         wanted = {value.casefold() for value in values}
-        return [self.shown(i) for i, fields in self.notes.items() if str(fields.get(field)).casefold() in wanted]
+        live = [note for note in self.notes.values() if not note["archived"]]
+        return [self.shown(note) for note in live if str(note["fields"].get(field)).casefold() in wanted]
+
+    def merge(self, into: str, gone: str) -> dict[str, Any]:
+        del self.notes[gone]
+        self.merged[gone] = into
+        self.notes[into]["merged"].append(gone)
+        self.notes[into]["changed"] = now()
+        return self.shown(self.notes[into])
 
     def batch(self, op: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Answers in another order than asked, as many services do."""
@@ -100,20 +130,41 @@ class Store:
         return job | {"state": "done"}
 
     def write(self, op: str, item: dict[str, Any]) -> dict[str, Any]:
-        note_id = self.keyed(item["fields"].get("syncline_key")) if op == "upsert" else item["id"]
-        if op == "update" and note_id not in self.notes:
-            return error("missing", f"There is no note {note_id}.")
-        wrong = self.wrong(item["fields"], new=note_id not in self.notes)
+        note = self.keyed(item["fields"].get("syncline_key")) if op == "upsert" else self.notes.get(item["id"] or "")
+        if op not in {"create", "upsert"} and (note is None or note["archived"]):
+            return error("missing", f"There is no note {item['id']}.")
+        if note and op in {"archive", "delete"}:
+            return self.take_away(op, note)
+        wrong = self.wrong(item["fields"], new=note is None)
         if wrong:
             return wrong
-        status = "updated" if note_id in self.notes else "created"
-        note_id = note_id or str(next(self._ids))
-        self.notes.setdefault(note_id, {}).update(item["fields"])
-        self.changed[note_id] = datetime.now(UTC).isoformat(timespec="microseconds")
-        return {"id": note_id, "status": status}
+        status = "updated" if note else "created"
+        self.change(note := note or self.new(), item)
+        return {"id": note["id"], "status": status}
 
-    def keyed(self, key: str | None) -> str | None:
-        return next((i for i, fields in self.notes.items() if fields.get("syncline_key") == key), None)
+    def new(self) -> dict[str, Any]:
+        number = str(next(self._ids))
+        self.notes[number] = {"id": number, "archived": False, "fields": {}, "links": [], "past": {}, "merged": []}
+        return self.notes[number]
+
+    def change(self, note: dict[str, Any], item: dict[str, Any]) -> None:
+        note["changed"] = now()
+        note["fields"].update(item["fields"])
+        for name, value in item["fields"].items():
+            note["past"].setdefault(name, []).insert(0, {"value": value, "at": note["changed"]})
+        gone = {link["to"] for link in item.get("links", ())}
+        added = [link["to"] for link in item.get("links", ()) if not link["remove"]]
+        note["links"] = [link for link in note["links"] if link not in gone] + added
+
+    def take_away(self, op: str, note: dict[str, Any]) -> dict[str, Any]:
+        note |= {"archived": True, "changed": now()}
+        if op == "delete":
+            del self.notes[note["id"]]
+        return {"id": note["id"], "status": "updated"}
+
+    def keyed(self, key: str | None) -> dict[str, Any] | None:
+        live = [note for note in self.notes.values() if not note["archived"]]
+        return next((note for note in live if note["fields"].get("syncline_key") == key), None)
 
     def wrong(self, fields: dict[str, Any], *, new: bool) -> dict[str, Any] | None:
         if not fields.get("title", "" if new else "kept"):
@@ -130,6 +181,10 @@ class Store:
         return None
 
 
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
 def error(code: str, message: str, field: str | None = None) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "field": field}}
 
@@ -138,6 +193,12 @@ def limited(items: list[Any]) -> list[Any]:
     if len(items) > BATCH:
         raise Refused(400, f"At most {BATCH} at once.")
     return items
+
+
+def sign(secret: str, at: int, method: str, url: str, body: bytes) -> str:
+    """The header `X-Notes-Signature` of a delivery that Notes makes at that second."""
+    told = b"\n".join([str(at).encode(), method.encode(), url.encode(), body])
+    return f"t={at},v1={hmac.digest(secret.encode(), told, 'sha256').hex()}"
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -32,6 +32,10 @@ def moment_to_wire(value: Value) -> Any:
     return None if value is None else round(dt.datetime.fromisoformat(str(value)).timestamp() * 1000)
 
 
+def moment(value: dt.datetime | None) -> str:
+    return value.astimezone(dt.UTC).isoformat(timespec="microseconds") if value else ""
+
+
 def from_wire(kind: Kind, raw: Any) -> Value:
     """The canonical value of what Notes sent."""
     if raw is None:

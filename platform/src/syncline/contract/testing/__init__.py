@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .delivery import Delivery
     from .suite import conformance
     from .target import Server, Target, sandboxed
 
-__all__ = ["Server", "Target", "conformance", "sandboxed"]
+__all__ = ["Delivery", "Server", "Target", "conformance", "sandboxed"]
 
-_HOMES = {"conformance": "suite", "Server": "target", "Target": "target", "sandboxed": "target"}
+_HOMES = {"conformance": "suite", "Delivery": "delivery", "Server": "target", "Target": "target", "sandboxed": "target"}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,10 @@ class Breach(AssertionError):
     """The connector does not keep the contract; the text says which rule and what was seen."""
 
 
+class LeftOut(Exception):
+    """The object does not declare what the check is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One rule. `needs`: capabilities without which there is nothing to check."""
@@ -47,6 +51,12 @@ def check(name: str, *needs: Capability) -> Callable[[Callable[[Lab], None]], Ca
 def expect(kept: object, otherwise: str) -> None:
     if not kept:
         raise Breach(otherwise)
+
+
+def declared(offered: object, what: str) -> None:
+    """Leaves the check out, visibly, where the object does not say that it can do this."""
+    if not offered:
+        raise LeftOut(f"the object declares no {what}")
 
 
 def attempt(call: Callable[[], T]) -> T | Exception:

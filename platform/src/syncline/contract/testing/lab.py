@@ -28,6 +28,7 @@ from syncline.contract import (
     PushResult,
     RecordError,
     RecordRejected,
+    RemoteRecord,
     Session,
     Status,
     Value,
@@ -162,13 +163,44 @@ class Lab:
         """Writes so many records and gives their ids; in calls of one, where a check is not about batches."""
         return [self.written(change) for change in self.changes(count)]
 
-    def filled(self, count: int) -> None:
-        """Writes so many records in batches, for lists of several pages."""
-        size = min(self.object_type.batch_sizes.get(Op.CREATE, 1), self.object_type.page_size)
-        for start in range(0, count, size):
-            refused = [r for r in self.push(self.changes(min(size, count - start))) if r.status is not Status.CREATED]
+    def filled(self, count: int) -> list[str]:
+        """Writes so many records in batches and gives their ids, for lists of several pages."""
+        return self._filled(self.object_type, self.changes(count))
+
+    def partners(self, count: int) -> tuple[str, list[str]]:
+        """So many new records that others can be associated with: their object and their ids."""
+        if not self.target.partner:
+            return self.object_type.key, self.filled(count)
+        key, record = self.target.partner
+        offered = {o.key: o for o in self.call.discover(session=self.session())}
+        changes = [self._change(Op.CREATE, record(next(self._numbers))) for _ in range(count)]
+        return key, self._filled(offered[key], changes)
+
+    def _filled(self, object_type: ObjectType, changes: Sequence[Change]) -> list[str]:
+        size, ids = min(object_type.batch_sizes.get(Op.CREATE, 1), object_type.page_size), []
+        for start in range(0, len(changes), size):
+            batch = changes[start : start + size]
+            results = self.call.push(session=self.session(), object_type=object_type, changes=batch)
+            refused = [r for r in results if r.status is not Status.CREATED]
             if refused:
-                raise Breach(f"Good records could not be written to fill three pages: {refused[:2]} …")
+                raise Breach(f"Good records could not be written to fill several pages: {refused[:2]} …")
+            ids += [r.remote_id for r in results if r.remote_id]
+        return ids
+
+    def renewed(self, ids: Sequence[str]) -> None:
+        """Changes the telling property of these records, in batches."""
+        size, name = self.object_type.batch_sizes.get(Op.UPDATE, 1), self.telling()
+        for start in range(0, len(ids), size):
+            batch = ids[start : start + size]
+            values = [{name: change.properties[name]} for change in self.changes(len(batch))]
+            self.push([Change(one, Op.UPDATE, one, properties=v) for one, v in zip(batch, values, strict=True)])
+
+    def removed(self, ids: Sequence[str], op: Op) -> list[PushResult]:
+        """What became of the records with these ids, in the order of the ids."""
+        size, verdicts = self.object_type.batch_sizes.get(op, 1), dict[str, PushResult]()
+        for start in range(0, len(ids), size):
+            verdicts |= self.verdicts([Change(one, op, one) for one in ids[start : start + size]])
+        return [verdicts[one] for one in ids]
 
     def written(self, change: Change) -> str:
         """Writes one record and gives its id."""
@@ -189,12 +221,20 @@ class Lab:
         return {**self.verdicts(changes[:half]), **self.verdicts(changes[half:])}
 
     def read(self, remote_id: str, names: Sequence[str]) -> Mapping[str, Value]:
-        found = self.call.fetch(
-            session=self.session(), object_type=self.object_type, ids=[remote_id], properties=names, associations=()
-        )
+        found = self.fetch([remote_id], names)
         if remote_id not in found:
             raise Breach(f"`fetch` did not find the record {remote_id} that was just written.")
         return found[remote_id].properties
+
+    def elsewhere(self) -> tuple[ConnectorSpec, Session]:
+        """The connector as another process has it: it remembers nothing of this one."""
+        return cast(ConnectorSpec, Hooks(type(self.connector)())), self._session(LONG, 0.0, self.proxy.url)
+
+    def fetch(self, ids: Sequence[str], names: Sequence[str] = (), associations: Sequence[str] = ()) -> dict[str, RemoteRecord]:
+        found = self.call.fetch(
+            session=self.session(), object_type=self.object_type, ids=ids, properties=names, associations=associations
+        )
+        return dict(found)
 
     def settle(self) -> None:
         """Waits until what was written can be listed."""

@@ -7,14 +7,17 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "te", "trailer", "upgrade"})
+FRESH = 0.5
+"""Seconds after which a server is not trusted to have kept a connection open."""
 NO_BODY = frozenset({204, 304})
 HTML = b"<html><body><h1>Scheduled maintenance</h1></body></html>"
 
@@ -25,6 +28,7 @@ class Fault:
 
     `status`, `headers`, `body`: an answer instead of the server's. `cut`: the connection ends without an answer.
     `stall`: no answer comes. `forward`: the server gets the request all the same, before that. `writes`: reads pass.
+    `edit`: the server's answer comes, with its JSON turned into what this gives. `once`: only the first request is struck.
     """
 
     status: int = 0
@@ -34,6 +38,8 @@ class Fault:
     stall: bool = False
     forward: bool = False
     writes: bool = False
+    edit: Callable[[Any], Any] | None = None
+    once: bool = False
 
 
 def answer(status: int, body: Any = None, *, writes: bool = False, forward: bool = False, **headers: str) -> Fault:
@@ -62,6 +68,10 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def _edited(reply: _Answer, edit: Callable[[Any], Any]) -> _Answer:
+    return replace(reply, body=json.dumps(edit(json.loads(reply.body))).encode())
 
 
 class FaultProxy:
@@ -126,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body in one packet, else each answer waits for a delayed acknowledgement
     disable_nagle_algorithm = True
     server: _Listener
+    _kept: http.client.HTTPConnection | None = None
+    _used = 0.0
 
     def handle_any(self) -> None:
         proxy = self.server.proxy
@@ -135,8 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = proxy.fault
         if fault is None or (fault.writes and not seen.write):
             self._send(self._forward(seen))
-        else:
-            self._play(fault, seen)
+            return
+        if fault.once:
+            proxy.fault = None
+        self._play(fault, seen)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815 - names given by http.server
 
@@ -144,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
     def _play(self, fault: Fault, seen: Seen) -> None:
+        if fault.edit:
+            self._send(_edited(self._forward(seen, plain=True), fault.edit))
+            return
         if fault.forward:
             self._forward(seen)
         if fault.stall:
@@ -154,22 +171,38 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(_Answer(fault.status, fault.headers, fault.body))
 
-    def _forward(self, seen: Seen) -> _Answer:
-        proxy = self.server.proxy
-        host, port = proxy.upstream.hostname or "", proxy.upstream.port
-        connection = http.client.HTTPConnection(host, port, timeout=30)
+    def _forward(self, seen: Seen, *, plain: bool = False) -> _Answer:
+        upstream = self._upstream()
         try:
-            connection.request(seen.method, proxy.upstream.path + seen.path, seen.body or None, self._outgoing())
-            reply = connection.getresponse()
+            upstream.request(
+                seen.method, self.server.proxy.upstream.path + seen.path, seen.body or None, self._outgoing(plain=plain)
+            )
+            reply = upstream.getresponse()
             return _Answer(reply.status, dict(reply.getheaders()), reply.read())
         except OSError as error:
+            upstream.close()
             return _Answer(502, {}, f"The server behind the proxy failed: {error}".encode())
         finally:
-            connection.close()
+            self._used = time.monotonic()
 
-    def _outgoing(self) -> dict[str, str]:
-        swap = self.server.proxy.swap
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+    def _upstream(self) -> http.client.HTTPConnection:
+        """One connection for the requests of one client, but none that the server may have closed meanwhile."""
+        if self._kept is None:
+            address = self.server.proxy.upstream
+            self._kept = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        elif time.monotonic() - self._used > FRESH:
+            self._kept.close()  # it opens again by itself
+        return self._kept
+
+    def finish(self) -> None:
+        super().finish()
+        if self._kept:
+            self._kept.close()
+
+    def _outgoing(self, *, plain: bool) -> dict[str, str]:
+        """`plain`: the answer is to come uncompressed."""
+        swap, left_out = self.server.proxy.swap, HOP_BY_HOP | ({"accept-encoding"} if plain else set())
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
         return {name: swap.get((name.lower(), value), value) for name, value in kept.items()}
 
     def _send(self, reply: _Answer) -> None:

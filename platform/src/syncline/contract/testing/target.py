@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from syncline.contract import ConnectorSpec, DatasetInfo, MatchStep, Property, Sandbox, Value
 
 from .check import Breach
+from .delivery import Delivery
 
 START_TIMEOUT = 20.0
 
@@ -28,12 +30,16 @@ class Server:
     `url`: its address, `http://127.0.0.1:…`. `headers`: what a request must carry to be let in.
     `settings`: the connector's settings that lead to it; `{url}` stands for the address to call (the suite puts its own
     proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
+    `touch(ids)`: changes these records behind the connector's back, all at one moment.
+    `merge(into, gone)`: merges two records by their ids, where the vendor can.
     """
 
     url: str
     headers: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     settle: Callable[[float], object] = time.sleep
+    touch: Callable[[Sequence[str]], object] | None = None
+    merge: Callable[[str, str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,9 @@ class Target:
     `refusal`: body of the vendor's answer 400 to a whole request. `missing_id`: an id that no record has.
     `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
     `match`: a step of the match rule on a text property of `record`, if records can be found by more than our own key.
+    `partner`: an object that records can be associated with, and its n-th good record, unless it is the same object.
+    `empty_pages`: each turns the body of a listing page into one that says success but holds no record.
+    `webhooks`: each form in which the vendor delivers, one with an event of a kind that the connector does not know.
     `reads`: regular expression for paths that only read although they are not called with GET.
     `skip`: name of a check → why it does not apply to this connector.
     """
@@ -59,6 +68,9 @@ class Target:
     create: tuple[Property, ...] = ()
     dataset: DatasetInfo | None = None
     match: MatchStep | None = None
+    partner: tuple[str, Callable[[int], Mapping[str, Value]]] | None = None
+    empty_pages: tuple[Callable[[Any], Any], ...] = ()
+    webhooks: tuple[Delivery, ...] = ()
     reads: str = ""
     skip: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,15 +78,23 @@ class Target:
 def sandboxed(
     headers: Callable[[Mapping[str, Any]], Mapping[str, str]],
     settle: Callable[[Mapping[str, Any], float], object] | None = None,
+    touch: Callable[[Mapping[str, Any], Sequence[str]], object] | None = None,
+    merge: Callable[[Mapping[str, Any], str, str], object] | None = None,
 ) -> Callable[[ConnectorSpec], AbstractContextManager[Server]]:
-    """Starts the connector's own sandbox. Both arguments get the JSON line it printed."""
+    """Starts the connector's own sandbox. All arguments get the JSON line it printed."""
 
     @contextlib.contextmanager
     def server(connector: ConnectorSpec) -> Iterator[Server]:
         sandbox = connector.sandbox()
         with started(sandbox) as ready:
-            pause = (lambda seconds: settle(ready, seconds)) if settle else time.sleep
-            yield Server(url=ready["url"], headers=headers(ready), settings=sandbox.settings, settle=pause)
+            yield Server(
+                url=ready["url"],
+                headers=headers(ready),
+                settings=sandbox.settings,
+                settle=partial(settle, ready) if settle else time.sleep,
+                touch=partial(touch, ready) if touch else None,
+                merge=partial(merge, ready) if merge else None,
+            )
 
     return server
 

@@ -40,7 +40,7 @@ def pull_pages(job: Job) -> None:
     if opened.finder.staged and not now.position and not now.archived:
         _stage(job)
     while True:
-        if not _read(opened, now):
+        if not now.ended and not _read(opened, now):
             claims.release(job.claim.fence)
             return
         if now.archived or now.whole or not job.object_type.pull_archived:
@@ -86,7 +86,7 @@ def _store(opened: Ground, now: Window, lot: Lot) -> None:
 def _restart(now: Window) -> None:
     """A listing that went astray is begun anew by the next run."""
     with connection.cursor() as cursor:
-        window.moved(cursor, replace(now, archived=False), None)
+        window.moved(cursor, replace(now, archived=False), "")
 
 
 def _finish(opened: Ground, now: Window) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
@@ -19,6 +20,10 @@ CLOCKS_APART = 60.0
 """Seconds by which the system's clock and ours may differ, together with what else comes late."""
 
 
+ENDED: Final = "(ended)"
+"""In the place of a position: the last page is stored, and what comes after it may not have happened yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One pull: everything (`since` None), or what changed from `since` on. `until`: the moment it was begun.
@@ -31,6 +36,10 @@ class Window:
     until: dt.datetime
     position: str = ""
     archived: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.position == ENDED
 
     @property
     def whole(self) -> bool:
@@ -78,10 +87,10 @@ def _goes_on(mine: Checkpoint, run: Run) -> bool:
 
 
 def moved(cursor: CursorWrapper, window: Window, position: str | None) -> None:
-    """In the transaction that stores the records before it."""
+    """In the transaction that stores the records before it; None after the last page."""
     cursor.execute(
         "UPDATE syncline_checkpoint SET position = %s, archived = %s, at = now() WHERE id = %s",
-        [position or "", window.archived, window.checkpoint],
+        [ENDED if position is None else position, window.archived, window.checkpoint],
     )
 
 

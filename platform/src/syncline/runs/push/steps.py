@@ -98,7 +98,8 @@ def listed(job: Job) -> Iterator[Chunk]:
         background.ring(QUEUE)
     if not _looked_up(job) and _any_unlinked(job):
         preparation.look_up(job.identifying(), job.part.keys, job.alive)
-    return reader.chosen(job.source, job.part.keys, skip=int(job.part.cursor or 0))
+    size = FIRST_CHUNK if part.priority == RunPart.Priority.CHANGE else reader.CHUNK  # small steps, to make way for others
+    return reader.chosen(job.source, part.keys, size, skip=int(part.cursor or 0))
 
 
 def _push(job: Job, chunks: Iterable[Chunk]) -> None:

@@ -9,37 +9,35 @@ import orjson
 
 from .clock import iso
 from .counters import Counters
-from .links import Pair
-from .merges import merge
-from .objects import archive
 from .portal import DEFAULT_PORTAL, Portal
 from .properties import changed
 from .records import Record, Table
+from .refusals import Refusal
 from .wire import ApiError, Call, Json, Reply
-from .writes import Refusal, Writer
+from .writes import Writer
 
 
-def _portal(call: Call) -> Portal:
+def portal_of(call: Call) -> Portal:
     return call.server.portal(int(call.query.get("portal", DEFAULT_PORTAL)))
 
 
-def _table(call: Call) -> tuple[Portal, Table]:
-    portal = _portal(call)
+def table_of(call: Call) -> tuple[Portal, Table]:
+    portal = portal_of(call)
     return portal, portal.table(call.args["type"])
 
 
-def _refused(message: str, status: int = 400) -> ApiError:
+def refused(message: str, status: int = 400) -> ApiError:
     return ApiError(Reply(status, {"message": message}))
 
 
-def _record(table: Table, key: str) -> Record:
+def record_of(table: Table, key: str) -> Record:
     record = table.resolve(key)
     if record is None:
-        raise _refused(f"No {table.kind.singular} {key} in the sandbox.", 404)
+        raise refused(f"No {table.kind.singular} {key} in the sandbox.", 404)
     return record
 
 
-def _list_or_object(call: Call) -> list[Json]:
+def list_or_object(call: Call) -> list[Json]:
     """Faults and seeds come one by one or as a list."""
     parsed = orjson.loads(call.raw or b"{}")
     return parsed if isinstance(parsed, list) else [parsed]
@@ -66,7 +64,7 @@ def advance_clock(call: Call) -> Reply:
     try:
         call.server.clock.advance(float(call.body().get("advance", 0)))
     except ValueError as error:
-        raise _refused(str(error)) from error
+        raise refused(str(error)) from error
     return read_clock(call)
 
 
@@ -78,7 +76,7 @@ def change_config(call: Call) -> Reply:
     try:
         call.server.config.change(call.body())
     except (ValueError, TypeError) as error:
-        raise _refused(str(error)) from error
+        raise refused(str(error)) from error
     return read_config(call)
 
 
@@ -88,9 +86,9 @@ def list_faults(call: Call) -> Reply:
 
 def arm_faults(call: Call) -> Reply:
     try:
-        call.server.faults.arm(_list_or_object(call))
+        call.server.faults.arm(list_or_object(call))
     except (ValueError, TypeError) as error:
-        raise _refused(str(error)) from error
+        raise refused(str(error)) from error
     return list_faults(call)
 
 
@@ -126,10 +124,10 @@ def revoke_tokens(call: Call) -> Reply:
 
 
 def seed(call: Call) -> Reply:
-    """Records by the bulk, `[{property: value}, …]`: read-only properties may be given too; already indexed, and settled."""
-    portal, table = _table(call)
-    writer = Writer(portal, table)
-    ids = [_seeded(writer, given.get("properties", given)) for given in _list_or_object(call)]
+    """Records by the bulk, `[{property: value}, …]`: read-only properties may be given too; indexed, and told to nobody."""
+    portal, table = table_of(call)
+    writer = Writer(portal, table, source="")
+    ids = [_seeded(writer, given.get("properties", given)) for given in list_or_object(call)]
     return Reply(201, {"ids": ids})
 
 
@@ -140,16 +138,17 @@ def _seeded(writer: Writer, given: Json) -> str:
     try:
         record, _ = writer.commit(writer.plan_create(writable))
     except Refusal as refusal:
-        raise _refused(f"{given}: {refusal.text(writer.portal.id)}") from refusal
+        raise refused(f"{given}: {refusal.text(writer.portal.id)}") from refusal
     record.values.update({name: str(value) for name, value in known.items() if name not in writable})
-    record.touch_at, record.pending, record.indexed = 0.0, (), record.values
+    record.touch_at, record.pending = 0.0, ()
+    table.index(record, writer.now, 0.0)
     table.claim(record.id, record.values)
     return record.id
 
 
 def fail_import(call: Call) -> Reply:
     """Ends an import as failed, where it stands."""
-    portal = _portal(call)
+    portal = portal_of(call)
     one = portal.imports.known[call.args["id"]]
     one.state, one.updated = "FAILED", portal.clock.now()
     return Reply(200, {"id": one.id})
@@ -157,7 +156,7 @@ def fail_import(call: Call) -> Reply:
 
 def dump(call: Call) -> Reply:
     """Every record, archived and merged ones too. `?property=&value=` filters; `?archived=false` leaves out the dead."""
-    portal, table = _table(call)
+    portal, table = table_of(call)
     name, value = call.query.get("property"), call.query.get("value")
     ids = set(call.listed("ids"))
     only_live = call.query.get("archived") == "false"
@@ -168,11 +167,11 @@ def dump(call: Call) -> Reply:
         if (ids and record.id not in ids) or (only_live and record.archived_at):
             continue
         if name is None or record.values.get(name) == value:
-            shown.append(_dumped(portal, table, record))
+            shown.append(dumped(portal, table, record))
     return Reply(200, {"results": shown})
 
 
-def _dumped(portal: Portal, table: Table, record: Record) -> Json:
+def dumped(portal: Portal, table: Table, record: Record) -> Json:
     associations: dict[str, list[str]] = {}
     for pair, to_id, _ in portal.links.around(table.kind.type_id, record.id):
         associations.setdefault(portal.table(pair[1]).kind.name, []).append(to_id)
@@ -187,61 +186,23 @@ def _dumped(portal: Portal, table: Table, record: Record) -> Json:
     }
 
 
-def patch_object(call: Call) -> Reply:
-    """As a user of HubSpot would edit the record, read-only properties included."""
-    portal, table = _table(call)
-    record = _record(table, call.args["id"])
-    writer = Writer(portal, table)
-    given = {name: value for name, value in call.body().items() if table.checks.get(name, True) is not None}
-    try:
-        writer.commit(writer.plan_update(record, given))
-    except Refusal as refusal:
-        raise _refused(refusal.text(portal.id)) from refusal
-    record.values = record.values | {name: str(value) for name, value in call.body().items() if name not in given}
-    table.claim(record.id, record.values)
-    return Reply(200, _dumped(portal, table, record))
-
-
-def delete_object(call: Call) -> Reply:
-    portal, table = _table(call)
-    archive(portal, table, _record(table, call.args["id"]), iso(portal.clock.now()))
-    return Reply(204)
-
-
-def merge_object(call: Call) -> Reply:
-    """`{"into": id}`: that record is the primary one; the answer names the id of the record that survives."""
-    portal, table = _table(call)
-    primary = _record(table, str(call.body().get("into")))
-    survivor = merge(portal, table, primary, _record(table, call.args["id"]))
-    return Reply(200, _dumped(portal, table, survivor))
-
-
-def link_objects(call: Call) -> Reply:
-    """`{"from": id, "to": id}` of `/associations/{type}/{to}`, unlabelled."""
-    portal, table = _table(call)
-    pair: Pair = (table.kind.type_id, portal.table(call.args["to"]).kind.type_id)
-    for given in _list_or_object(call):
-        portal.links.connect(pair, str(given["from"]), str(given["to"]), {portal.links.default(pair).spec})
-    return Reply(204)
-
-
 # properties
 
 
 def delete_property(call: Call) -> Reply:
-    _, table = _table(call)
+    _, table = table_of(call)
     if call.args["name"] not in table.definitions:
-        raise _refused(f"{table.kind.name} has no property {call.args['name']}.", 404)
+        raise refused(f"{table.kind.name} has no property {call.args['name']}.", 404)
     table.undefine(call.args["name"])
     return Reply(204)
 
 
 def patch_property(call: Call) -> Reply:
     """Changes a definition, built-in ones too; `{"remove_options": […]}` takes options away."""
-    _, table = _table(call)
+    _, table = table_of(call)
     held = table.definitions.get(call.args["name"])
     if held is None:
-        raise _refused(f"{table.kind.name} has no property {call.args['name']}.", 404)
+        raise refused(f"{table.kind.name} has no property {call.args['name']}.", 404)
     given: dict[str, Any] = call.body()
     if "remove_options" in given:
         gone = set(given.pop("remove_options"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from .batch import answer
 from .links import LinkType, Pair, Spec
+from .portal import API
 from .records import COMPANIES, CONTACTS
 from .wire import Call, Json, Reply, invalid, invalid_json, not_found_json
 
@@ -69,12 +70,20 @@ def _specs(call: Call, pair: Pair, given: Any) -> set[Spec]:
 
 def _linked(call: Call, pair: Pair, from_id: str, to_id: str, specs: set[Spec]) -> None:
     call.portal.links.connect(pair, from_id, to_id, specs)
+    _tell(call, pair, from_id, to_id, removed=False)
     _count_contacts(call, pair, from_id, to_id)
 
 
 def unlink(call: Call, pair: Pair, from_id: str, to_id: str) -> None:
-    call.portal.links.remove(pair, from_id, to_id)
+    if to_id in call.portal.links.of(pair, from_id):
+        call.portal.links.remove(pair, from_id, to_id)
+        _tell(call, pair, from_id, to_id, removed=True)
     _count_contacts(call, pair, from_id, to_id)
+
+
+def _tell(call: Call, pair: Pair, from_id: str, to_id: str, *, removed: bool) -> None:
+    start, end = (call.portal.table(type_id) for type_id in pair)
+    call.portal.tell_link((start, from_id), (end, to_id), API, removed=removed)
 
 
 def _count_contacts(call: Call, pair: Pair, from_id: str, to_id: str) -> None:
@@ -148,10 +157,12 @@ def batch_read(call: Call) -> Reply:
     results: list[Json] = []
     missing: list[str] = []
     for given in inputs_of(call, MOST_READ):
-        key = str(given.get("id"))
-        shown = [_associated(call, pair, to_id, specs) for to_id, specs in call.portal.links.of(pair, key).items()]
+        key, after, most = str(given.get("id")), int(given.get("after") or 0), call.portal.config.associations_page
+        held = sorted(call.portal.links.of(pair, key).items(), key=lambda each: int(each[0]))
+        shown = [_associated(call, pair, *each) for each in held[after : after + most]]
         if shown:
-            results.append({"from": {"id": key}, "to": shown})
+            more = {"paging": {"next": {"after": str(after + most)}}} if len(held) > after + most else {}
+            results.append({"from": {"id": key}, "to": shown, **more})
         else:
             missing.append(key)
     message = f"No {call.args['to']} is associated with {', '.join(missing)}."

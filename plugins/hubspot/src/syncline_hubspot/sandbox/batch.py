@@ -9,8 +9,9 @@ from typing import Any
 from .clock import iso
 from .objects import View, archive, associate_new, not_unique, properties_of, shape
 from .records import Record, Table
+from .refusals import Refusal, refused
 from .wire import Call, Json, Reply, invalid, invalid_json
-from .writes import Plan, Refusal, Writer, refused
+from .writes import Plan, Writer
 
 MOST = 100
 MOST_WITH_HISTORY = 50

@@ -28,6 +28,15 @@ class Config:
     import_rows: int = 1_048_576
     import_bytes: int = 512 * 1024 * 1024
     imports_daily: int = 500
+    associations_page: int = 500
+    """Associations of one record that one answer holds, in lists and in batch reads."""
+    webhook_timeout_s: float = 5.0
+    webhook_batch: int = 100
+    """Events of one delivery, 100 at most."""
+    webhook_duplicates: float = 0.0
+    """Share of the acknowledged deliveries that come once more."""
+    webhook_shuffle: bool = False
+    """Events come in any order, and deliveries overtake each other."""
 
     def change(self, changes: dict[str, Any]) -> None:
         known = {field.name: type(getattr(self, field.name)) for field in fields(self)}

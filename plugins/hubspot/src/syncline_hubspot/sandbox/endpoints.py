@@ -12,9 +12,11 @@ from . import (
     merges,
     oauth,
     objects,
+    people,
     properties,
     schemas,
     search,
+    webhook_calls,
 )
 from .router import Endpoint, Handler, Router, Scopes
 from .wire import Call
@@ -227,10 +229,17 @@ def _admin(router: Router) -> None:
         ("POST", "/imports/{id}/fail", admin.fail_import),
         ("GET", "/objects/{type}", admin.dump),
         ("POST", "/objects/{type}/seed", admin.seed),
-        ("POST", "/objects/{type}/{id}/merge", admin.merge_object),
-        ("DELETE", "/objects/{type}/{id}", admin.delete_object),
-        ("PATCH", "/objects/{type}/{id}", admin.patch_object),
-        ("POST", "/associations/{type}/{to}", admin.link_objects),
+        ("POST", "/objects/{type}/{id}/merge", people.merge_object),
+        ("DELETE", "/objects/{type}/{id}", people.delete_object),
+        ("PATCH", "/objects/{type}/{id}", people.patch_object),
+        ("POST", "/objects/{type}/edit", people.edit_objects),
+        ("POST", "/objects/{type}/{id}/restore", people.restore_object),
+        ("POST", "/owners", people.change_owners),
+        ("GET", "/webhooks", webhook_calls.read),
+        ("GET", "/webhooks/acknowledged", webhook_calls.acknowledged),
+        ("POST", "/webhooks", webhook_calls.subscribe),
+        ("DELETE", "/webhooks", webhook_calls.unsubscribe),
+        ("POST", "/associations/{type}/{to}", people.link_objects),
         ("DELETE", "/properties/{type}/{name}", admin.delete_property),
         ("PATCH", "/properties/{type}/{name}", admin.patch_property),
     ):

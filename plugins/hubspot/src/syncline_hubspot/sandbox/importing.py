@@ -7,7 +7,8 @@ from typing import Any
 from .imports import Import
 from .portal import Portal
 from .records import COMPANIES, Record, Table, Values
-from .writes import Refusal, Writer
+from .refusals import Refusal
+from .writes import Writer
 
 AT_ONCE = 3
 #: Of a refusal when records are written → of an import.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .clock import iso
 from .objects import View, archive
-from .portal import Portal
+from .portal import API, Portal
 from .records import COMPANIES, CONTACTS, Record, Table, Values
 from .wire import Call, Reply, invalid, not_found_json
 
@@ -22,7 +22,7 @@ def merge_records(call: Call) -> Reply:
     return Reply(200, View(call.portal, table, ())(survivor))
 
 
-def merge(portal: Portal, table: Table, primary: Record, other: Record) -> Record:
+def merge(portal: Portal, table: Table, primary: Record, other: Record, source: str = API) -> Record:
     """A third record with a new id takes the place of both; the primary's values win where it has any."""
     now = portal.clock.now()
     stamp, lag = iso(now), portal.config.index_lag_s
@@ -38,6 +38,9 @@ def merge(portal: Portal, table: Table, primary: Record, other: Record) -> Recor
     survivor = Record(new_id, values, primary.created, stamp)
     table.add(survivor)
     table.index(survivor, now, lag)
+    told = {"primaryObjectId": int(primary.id), "mergedObjectIds": [int(other.id)], "newObjectId": int(new_id)}
+    portal.tell(table, "merge", new_id, source, numberOfPropertiesMoved=len(values), **told)
+    portal.tell(table, "deletion", other.id, source, changeFlag="DELETED")
     return survivor
 
 
@@ -66,6 +69,7 @@ def gdpr_delete(call: Call) -> Reply:
     key, prop = str(body.get("objectId")), body.get("idProperty")
     record = table.by_unique(prop, key) if prop and table.upsertable(prop) else table.records.get(key)
     if record is not None:
-        archive(call.portal, table, record, iso(call.portal.clock.now()))
+        archive(call.portal, table, record, iso(call.portal.clock.now()), source="")
+        call.portal.tell(table, "privacyDeletion", record.id, API)
         table.forget(record.id)
     return Reply(204)

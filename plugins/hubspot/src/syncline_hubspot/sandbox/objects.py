@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .portal import Portal
+from .portal import API, Portal
 from .records import Record, Table, Values
+from .refusals import Refusal, refused
 from .wire import Call, Json, Reply, invalid, invalid_json, not_found_html, not_found_json
-from .writes import Refusal, Writer, refused
+from .writes import Writer
 
 PAGE = 100
 PAGE_WITH_HISTORY = 50
@@ -42,20 +43,25 @@ class View:
         self.history = [name for name in history if name in table.definitions]
 
     def __call__(self, record: Record) -> Json:
-        self.table.settle(record, self.now, self.portal.config.index_lag_s)
-        values = record.values
-        shown = shape(self.portal, self.table, record, {name: values.get(name) for name in self.names})
+        if record.touch_at or record.pending:
+            self.table.settle(record, self.now, self.portal.config.index_lag_s)
+        get = record.values.get
+        shown = shape(self.portal, self.table, record, {name: get(name) for name in self.names})
         if self.history:
             shown["propertiesWithHistory"] = {name: _versions(record, name) for name in self.history}
         return shown
 
 
 def _versions(record: Record, name: str) -> list[Json]:
-    """The sandbox keeps no history: the present value is its only version."""
-    value = record.values.get(name)
-    if value is None:
-        return []
-    return [{"value": value, "timestamp": record.updated, "sourceType": "INTEGRATION", "sourceId": "sandbox"}]
+    """Newest first; the oldest is what the record was created with, as far as its edits reach back."""
+    edits = [edit for edit in record.past if name in edit.values]
+    versions = [_version(edit.values[name][1], edit.at, edit.source) for edit in reversed(edits)]
+    first = edits[0].values[name][0] if edits else record.values.get(name)
+    return versions if first is None else [*versions, _version(first, record.created, API)]
+
+
+def _version(value: str | None, at: str, source: str) -> Json:
+    return {"value": value or "", "timestamp": at, "sourceType": source, "sourceId": "sandbox"}
 
 
 def associated(portal: Portal, table: Table, record: Record, wanted: list[str]) -> Json:
@@ -70,8 +76,10 @@ def associated(portal: Portal, table: Table, record: Record, wanted: list[str]) 
             for to_id, specs in portal.links.of(pair, record.id).items()
             for spec in sorted(specs)
         ]
+        most = portal.config.associations_page
         if results:
-            shown[other.kind.name] = {"results": results}
+            more = {"paging": {"next": {"after": results[most]["id"]}}} if len(results) > most else {}
+            shown[other.kind.name if other in portal.built_in else other.kind.singular] = {"results": results[:most], **more}
     return shown
 
 
@@ -171,6 +179,7 @@ def associate_new(portal: Portal, table: Table, record: Record, given: Json) -> 
                 pair = (table.kind.type_id, other.kind.type_id)
                 if spec in portal.links.types_of(pair) and other.live(str(item["to"]["id"])):
                     portal.links.connect(pair, record.id, str(item["to"]["id"]), {spec})
+                    portal.tell_link((table, record.id), (other, str(item["to"]["id"])), API)
 
 
 def update_record(call: Call) -> Reply:
@@ -186,7 +195,8 @@ def update_record(call: Call) -> Reply:
     return Reply(200, shape(call.portal, table, record, values))
 
 
-def archive(portal: Portal, table: Table, record: Record, stamp: str) -> None:
+def archive(portal: Portal, table: Table, record: Record, stamp: str, source: str = API) -> None:
+    portal.tell(table, "deletion", record.id, source, changeFlag="DELETED")
     record.archived_at = record.updated = stamp
     table.release(record)
     table.index(record, portal.clock.now(), portal.config.index_lag_s)

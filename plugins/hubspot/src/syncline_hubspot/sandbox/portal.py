@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -30,20 +31,25 @@ _STAGES = (
 _PEOPLE = (("Ada", "Marsh"), ("Benoit", "Clair"), ("Chika", "Obi"))
 
 
+API, PERSON = "INTEGRATION", "CRM_UI"
+"""Who changed something, as events and histories call it."""
+Tell = Callable[[int, Kind, str, str, Json], None]
+
+
 class Portal:
-    def __init__(self, portal_id: int, clock: Clock, config: Config) -> None:
+    def __init__(self, portal_id: int, clock: Clock, config: Config, tell: Tell) -> None:
         self.id = portal_id
         self.clock = clock
         self.config = config
+        self._tell = tell
         self.random = Random(portal_id)
         self.tables: dict[str, Table] = {}
         self.schemas: dict[str, Json] = {}
         self.links = Links()
         self.imports = Imports()
-        self.owners = [_owner(number, *name, iso(clock.now())) for number, name in enumerate(_PEOPLE)]
+        self.owners = [owner(number, *name, iso(clock.now())) for number, name in enumerate(_PEOPLE)]
         self.pipelines: dict[str, list[Json]] = {"deals": [_sales_pipeline()], "tickets": [_support_pipeline()]}
-        for kind in BUILT_IN:
-            self.add_table(kind, default_definitions(kind.name))
+        self.built_in = [self.add_table(kind, default_definitions(kind.name)) for kind in BUILT_IN]
 
     def add_table(self, kind: Kind, definitions: list[Json]) -> Table:
         """Every type starts at the same id: in HubSpot an id is unique within its type only, and a client should feel it."""
@@ -61,11 +67,31 @@ class Portal:
     def every_table(self) -> list[Table]:
         return list({id(table): table for table in self.tables.values()}.values())
 
+    def tell(self, table: Table, word: str, record_id: str, source: str, **details: Any) -> None:
+        """Tells subscribers; without a source nobody did it, and nothing is told."""
+        if source:
+            self._tell(self.id, table.kind, word, source, {"objectId": int(record_id), **details})
+
+    def tell_link(self, ends: tuple[Table, str], others: tuple[Table, str], source: str, *, removed: bool = False) -> None:
+        """Both ends tell of an association, each from its own side."""
+        for (table, record_id), (other, other_id) in ((ends, others), (others, ends)):
+            self.tell(
+                table,
+                "associationChange",
+                record_id,
+                source,
+                associationType=f"{table.kind.code}_TO_{other.kind.code}",
+                fromObjectId=int(record_id),
+                toObjectId=int(other_id),
+                associationRemoved=removed,
+                isPrimaryAssociation=False,
+            )
+
     def url(self, table: Table, record_id: str) -> str:
         return f"https://app.hubspot.com/contacts/{self.id}/record/{table.kind.type_id}/{record_id}"
 
 
-def _owner(number: int, first: str, last: str, stamp: str) -> Json:
+def owner(number: int, first: str, last: str, stamp: str) -> Json:
     return {
         "id": str(32_900_489 + number),
         "email": f"{first}.{last}@sandbox.example".lower(),

@@ -102,6 +102,41 @@ class Admin:
         found: dict[str, Any] = self._do("PATCH", f"/objects/{object_type}/{record_id}", properties, **query)
         return found
 
+    def edit(self, object_type: str, properties: dict[str, str], ids: list[str] | None = None, **query: Any) -> list[str]:
+        """A person edits many records, or all, at one instant; `{n}` in a value counts them. Returns their ids."""
+        given: dict[str, Any] = {"properties": properties, **({"ids": ids} if ids is not None else {})}
+        edited: list[str] = self._do("POST", f"/objects/{object_type}/edit", given, **query)["ids"]
+        return edited
+
+    def restore(self, object_type: str, record_id: str, **query: Any) -> None:
+        """Takes a record out of the bin."""
+        self._do("POST", f"/objects/{object_type}/{record_id}/restore", **query)
+
+    def owners(self, *owners: dict[str, Any], **query: Any) -> list[dict[str, Any]]:
+        """Adds owners, or changes those with a known `id`; returns all."""
+        found: list[dict[str, Any]] = self._do("POST", "/owners", list(owners), **query)["results"]
+        return found
+
+    def subscribe(self, url: str, *events: str | dict[str, str], secret: str = "") -> None:
+        """Events go there from now on: those named (`company.creation`), or all of companies, contacts and deals.
+
+        Signed with `secret`, or with the secret of the sandbox's app. Settings with `webhook_` change how they are delivered.
+        """
+        self._do("POST", "/webhooks", {"url": url, "secret": secret, "events": list(events)})
+
+    def unsubscribe(self) -> None:
+        self._do("DELETE", "/webhooks")
+
+    def webhooks(self) -> dict[str, Any]:
+        """Events told, acknowledged, waiting and given_up; deliveries made and refused."""
+        found: dict[str, Any] = self._do("GET", "/webhooks")
+        return found
+
+    def acknowledged(self) -> list[int]:
+        """`eventId` of the events whose delivery was answered with a 2xx, as often as it was."""
+        found: list[int] = self._do("GET", "/webhooks/acknowledged")["events"]
+        return found
+
     def link(self, object_type: str, to_type: str, pairs: list[tuple[str, str]], **query: Any) -> None:
         given = [{"from": start, "to": end} for start, end in pairs]
         self._do("POST", f"/associations/{object_type}/{to_type}", given, **query)

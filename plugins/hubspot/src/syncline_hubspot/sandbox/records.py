@@ -14,6 +14,19 @@ from .wire import Json
 Values = dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    at: str
+    source: str
+    values: dict[str, tuple[str | None, str | None]]
+    """Before and after, by property."""
+
+
+MOST_SEARCHES = 8
+MOST_EDITS = 45
+"""HubSpot keeps 45 values of a contact's property, 20 of others; here it is edits of the record."""
+
+
 @dataclass(slots=True)
 class Record:
     """`values` is replaced, never changed in place, so that older views of it stay what they were."""
@@ -29,6 +42,8 @@ class Record:
     """The values search knows; None while it does not know the record."""
     pending: tuple[tuple[float, Values | None], ...] = ()
     """What search will know, and from when."""
+    past: tuple[Edit, ...] = ()
+    """The latest edits, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +108,11 @@ class Table:
         self.records: dict[str, Record] = {}
         self.merged_into: dict[str, str] = {}
         self.unique: dict[str, dict[str, str]] = {"email": {}} if kind is CONTACTS else {}
+        self.version = 0
+        """Another number whenever a search may find something else."""
+        self.searches: dict[bytes, tuple[int, list[Record]]] = {}
+        self._restless: dict[str, Record] = {}
+        """Records that time will change: to be touched by HubSpot, or not yet in the index."""
         self._ids: list[int] = []
         self._last_id = first_id
         for definition in definitions:
@@ -101,6 +121,7 @@ class Table:
     # properties
 
     def define(self, definition: Json) -> None:
+        self.version += 1
         name = definition["name"]
         self.definitions[name] = definition
         self.checks[name] = check_for(definition)
@@ -110,6 +131,7 @@ class Table:
 
     def undefine(self, name: str) -> None:
         """The property goes, and its values with it."""
+        self.version += 1
         del self.definitions[name], self.checks[name]
         if name != "email":
             self.unique.pop(name, None)
@@ -130,6 +152,9 @@ class Table:
 
     def add(self, record: Record) -> None:
         self.records[record.id] = record
+        self.version += 1
+        if record.touch_at:
+            self._restless[record.id] = record
         self.claim(record.id, record.values)
 
     def claim(self, record_id: str, values: Values) -> None:
@@ -174,6 +199,8 @@ class Table:
 
     def forget(self, record_id: str) -> None:
         record = self.records.pop(record_id)
+        self._restless.pop(record_id, None)
+        self.version += 1
         self.release(record)
 
     # time
@@ -185,6 +212,20 @@ class Table:
         while record.pending and record.pending[0][0] <= now:
             (_, record.indexed), *rest = record.pending
             record.pending = tuple(rest)
+            self.version += 1
+
+    def settle_all(self, now: float, lag: float) -> None:
+        for record in list(self._restless.values()):
+            self.settle(record, now, lag)
+            if not record.pending and not record.touch_at:
+                del self._restless[record.id]
+
+    def remember(self, key: bytes, found: tuple[int, list[Record]]) -> None:
+        """The latest few searches."""
+        self.searches.pop(key, None)
+        self.searches[key] = found
+        while len(self.searches) > MOST_SEARCHES:
+            del self.searches[next(iter(self.searches))]
 
     def index(self, record: Record, now: float, lag: float) -> None:
         """Tells search about the record's present state, at once or after the lag."""
@@ -192,8 +233,10 @@ class Table:
         if lag <= 0:
             record.pending = ()
             record.indexed = seen
+            self.version += 1
         else:
             record.pending = (*record.pending, (now + lag, seen))
+            self._restless[record.id] = record
 
     def _touch(self, record: Record, lag: float) -> None:
         touched, record.touch_at = record.touch_at, 0.0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime
+
+import orjson
 
 from .objects import View
 from .portal import Portal
@@ -24,24 +27,48 @@ def search(call: Call) -> Reply:
     table = call.portal.table(call.args["type"])
     body = call.body()
     limit, after = _paging(body)
-    wanted = _wanted(call.portal, table, body)
-    hits = [record for record in _indexed(call.portal, table) if record.indexed is not None and wanted(record.indexed)]
-    _sort(table, hits, body.get("sorts") or [])
+    table.settle_all(call.portal.clock.now(), call.portal.config.index_lag_s)
+    hits, first = _found(call.portal, table, body)
     view = View(call.portal, table, body.get("properties") or [])
-    page = hits[after : after + limit]
-    shown: Json = {"total": len(hits), "results": [view(record) for record in page if record.archived_at is None]}
-    if len(hits) > after + limit:
+    page = hits[first + after : first + after + limit]
+    total = len(hits) - first
+    shown: Json = {"total": total, "results": [view(record) for record in page if record.archived_at is None]}
+    if total > after + limit:
         shown["paging"] = {"next": {"after": str(after + limit)}}
     return Reply(200, shown)
 
 
-def _indexed(portal: Portal, table: Table) -> list[Record]:
-    now, lag = portal.clock.now(), portal.config.index_lag_s
-    records = list(table.records.values())
-    for record in records:
-        if record.pending or record.touch_at:
-            table.settle(record, now, lag)
-    return records
+def _found(portal: Portal, table: Table, body: Json) -> tuple[list[Record], int]:
+    """The hits, and where among them the asked ones begin.
+
+    Whoever pages sends one query many times, by offset or by a growing id: it is answered once until something changes.
+    """
+    asked, beyond = _without_window(body)
+    key = orjson.dumps([asked.get(name) for name in ("filterGroups", "filters", "query", "sorts")])
+    known = table.searches.get(key)
+    if known is None or known[0] != table.version or b'"associations.' in key:
+        wanted = _wanted(portal, table, asked)
+        hits = [record for record in table.records.values() if record.indexed is not None and wanted(record.indexed)]
+        _sort(table, hits, asked.get("sorts") or [])
+        known = (table.version, hits)
+        table.remember(key, known)
+    return known[1], bisect_right(known[1], beyond, key=lambda record: int(record.id)) if beyond else 0
+
+
+def _without_window(body: Json) -> tuple[Json, int]:
+    """A search by ascending ids without the id from which it goes on, and that id; 0 for every other search."""
+    groups = body.get("filterGroups") or []
+    by_id = [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]
+    if body.get("sorts") != by_id or len(groups) != 1 or body.get("filters"):
+        return body, 0
+    filters = groups[0].get("filters") or []
+    if len(filters) > MOST_FILTERS:
+        return body, 0
+    rest = [each for each in filters if (each.get("propertyName"), each.get("operator")) != ("hs_object_id", "GT")]
+    beyond = [str(each.get("value")) for each in filters if each not in rest]
+    if len(beyond) != 1 or not beyond[0].isdigit():
+        return body, 0
+    return {**body, "filterGroups": [{"filters": rest}]}, int(beyond[0])
 
 
 def _paging(body: Json) -> tuple[int, int]:

@@ -12,9 +12,11 @@ from .faults import ANSWERS, Faults, Rule, answer_of, emptied, halved, internal_
 from .importing import advance
 from .limits import Limits
 from .portal import DEFAULT_PORTAL, Portal
+from .records import Kind
 from .router import Endpoint
 from .tokens import Tokens, require
-from .wire import ApiError, Call, Reply, correlation_id
+from .webhooks import Webhooks
+from .wire import ApiError, Call, Json, Reply, correlation_id
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Server:
     clock: Clock = field(default_factory=Clock)
     tokens: Tokens = field(init=False)
     limits: Limits = field(init=False)
+    webhooks: Webhooks = field(init=False)
     faults: Faults = field(default_factory=Faults)
     counters: Counters = field(default_factory=Counters)
     portals: dict[int, Portal] = field(default_factory=dict)
@@ -49,17 +52,24 @@ class Server:
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.clock)
         self.limits = Limits(self.clock, self.config)
+        self.webhooks = Webhooks(self.clock, self.config)
         self.token = self.tokens.issue_private(DEFAULT_PORTAL).token
 
     def portal(self, portal_id: int = DEFAULT_PORTAL) -> Portal:
         """An account; one that is not there yet is opened."""
         if portal_id not in self.portals:
-            self.portals[portal_id] = Portal(portal_id, self.clock, self.config)
+            self.portals[portal_id] = Portal(portal_id, self.clock, self.config, self._tell)
         return self.portals[portal_id]
 
+    def _tell(self, portal_id: int, kind: Kind, word: str, source: str, details: Json) -> None:
+        if self.webhooks.heard:
+            self.webhooks.tell(portal_id, kind, word, source, details)
+
     def reset(self) -> None:
-        """Forgets all records, counters and faults; tokens and settings stay."""
+        """Forgets all records, counters, faults and subscriptions; tokens and settings stay."""
         self.portals.clear()
+        self.webhooks.stop()
+        self.webhooks = Webhooks(self.clock, self.config)
         self.faults = Faults()
         self.counters = Counters()
         self.limits = Limits(self.clock, self.config)

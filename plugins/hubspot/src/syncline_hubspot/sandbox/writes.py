@@ -6,14 +6,14 @@ A batch is planned first, without effect, and then carried out: that is how one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .clock import iso
-from .portal import APP_ID, Portal
-from .records import COMPANIES, CONTACTS, DEALS, Record, Table, Values
+from .portal import API, APP_ID, Portal
+from .records import COMPANIES, CONTACTS, DEALS, MOST_EDITS, Edit, Record, Table, Values
+from .refusals import Problem, Refusal
 from .values import LONGEST_STRING, BadValue, appended, check_string
-from .wire import ApiError, Json, Reply, correlation_id, embedded
 
 _LIFECYCLE = ("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist")
 _SOURCE = {"hs_object_source": "INTEGRATION", "hs_object_source_id": str(APP_ID), "hs_object_source_label": "INTEGRATION"}
@@ -45,43 +45,6 @@ _ALWAYS = ("createdate", "hs_createdate", "hs_object_id")
 
 
 @dataclass(slots=True)
-class Problem:
-    code: str
-    message: str
-    property: str
-
-    def as_json(self, portal_id: int) -> Json:
-        return {
-            "isValid": False,
-            "message": self.message,
-            "error": self.code,
-            "name": self.property,
-            "localizedErrorMessage": self.message,
-            "portalId": portal_id,
-        }
-
-
-@dataclass(slots=True)
-class Refusal(Exception):
-    """Why one input is not written."""
-
-    problems: list[Problem] = field(default_factory=list)
-    category: str = "VALIDATION_ERROR"
-    message: str = ""
-    context: dict[str, list[str]] = field(default_factory=dict)
-
-    def text(self, portal_id: int) -> str:
-        if not self.problems:
-            return self.message
-        return f"Property values were not valid: {embedded([each.as_json(portal_id) for each in self.problems])}"
-
-    def details(self) -> list[Json]:
-        return [
-            {"message": each.message, "code": each.code, "context": {"propertyName": [each.property]}} for each in self.problems
-        ]
-
-
-@dataclass(slots=True)
 class Plan:
     """One input that may be written."""
 
@@ -96,11 +59,15 @@ Claims = dict[tuple[str, str], str]
 
 
 class Writer:
-    """One writing call against one table; everything it writes bears the same instant."""
+    """One writing call against one table; everything it writes bears the same instant.
 
-    def __init__(self, portal: Portal, table: Table) -> None:
+    `source`: who writes, for webhooks and histories; "" tells nobody.
+    """
+
+    def __init__(self, portal: Portal, table: Table, source: str = API) -> None:
         self.portal = portal
         self.table = table
+        self.source = source
         self.now = portal.clock.now()
         self.stamp = iso(self.now)
         self.claims: Claims = {}
@@ -217,6 +184,7 @@ class Writer:
         record = Record(record_id, values, self.stamp, self.stamp, self.now + touch if touch else 0.0)
         table.add(record)
         table.index(record, self.now, self.portal.config.index_lag_s)
+        self.portal.tell(table, "creation", record_id, self.source, changeFlag="CREATED")
         return record
 
     def _change(self, record: Record, plan: Plan) -> Values:
@@ -226,11 +194,21 @@ class Writer:
         for name in plan.cleared:
             values.pop(name, None)
         derived = self._derive(values, plan.values, record.id)
+        self._note(record, values, (*plan.values, *plan.cleared))
         record.values, record.updated = values, self.stamp
         self.table.claim(record.id, plan.values)
         self.table.index(record, self.now, self.portal.config.index_lag_s)
         kept: Values = {name: values[name] for name in _ALWAYS if name in values}
         return {**kept, **dict.fromkeys(plan.cleared, ""), **written, **derived}
+
+    def _note(self, record: Record, values: Values, names: tuple[str, ...]) -> None:
+        """Keeps what changed for the record's history, and tells it; a value written once more is no change."""
+        old = record.values
+        changed = {name: (old.get(name), values.get(name)) for name in names if old.get(name) != values.get(name)}
+        if changed:
+            record.past = (*record.past[1 - MOST_EDITS :], Edit(self.stamp, self.source or API, changed))
+        for name, (_, new) in changed.items():
+            self.portal.tell(self.table, "propertyChange", record.id, self.source, propertyName=name, propertyValue=new or "")
 
     def _release_changed(self, record: Record, plan: Plan) -> None:
         for name, holders in self.table.unique.items():
@@ -269,19 +247,3 @@ def _no_option(name: str, value: str, known: list[str]) -> Problem:
 def _goes_back(old: str | None, new: str) -> bool:
     """The lifecycle stage only moves forward; HubSpot ignores the rest without a word."""
     return old in _LIFECYCLE and new in _LIFECYCLE and _LIFECYCLE.index(new) < _LIFECYCLE.index(old)
-
-
-def refused(portal: Portal, refusals: list[Refusal]) -> ApiError:
-    """The answer to a call of which nothing was written; a conflict names only the first clash."""
-    first = next((each for each in refusals if each.category == "CONFLICT"), None)
-    if first is None:
-        first = Refusal([problem for each in refusals for problem in each.problems])
-        if not first.problems:
-            first = refusals[0]
-    body: Json = {"status": "error", "message": first.text(portal.id), "correlationId": correlation_id()}
-    if first.problems:
-        body["errors"] = first.details()
-    elif first.category != "CONFLICT" and first.context:
-        body["context"] = first.context
-    body["category"] = first.category
-    return ApiError(Reply(409 if first.category == "CONFLICT" else 400, body))

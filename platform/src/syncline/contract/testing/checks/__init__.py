@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from . import bulk, catalog, description, faults, process, push, read, secrecy
+from . import bulk, catalog, description, events, faults, process, pull, push, read, related, removal, secrecy, since, webhook
 
-__all__ = ["bulk", "catalog", "description", "faults", "process", "push", "read", "secrecy"]
+__all__ = [
+    "bulk",
+    "catalog",
+    "description",
+    "events",
+    "faults",
+    "process",
+    "pull",
+    "push",
+    "read",
+    "related",
+    "removal",
+    "secrecy",
+    "since",
+    "webhook",
+]

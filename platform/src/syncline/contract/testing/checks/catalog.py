@@ -14,6 +14,7 @@ from ..check import check, expect
 from ..lab import Lab
 
 UNKNOWN = DatasetInfo(key="conformance.unknown", label="A dataset that no connector knows", fields=())
+OWNERS = frozenset({"here", "there", "newest", "review"})
 
 
 @check("discovery", Capability.DISCOVER)
@@ -97,6 +98,7 @@ def _sensible(suggested: SuggestedMapping, dataset: DatasetInfo, found: ObjectTy
         expect(
             bool(rule.source) != bool(rule.expression), f"The rule for `{rule.target}` needs a source or an expression, not both."
         )
+        expect(rule.owner in OWNERS, f"Nobody called `{rule.owner}` can decide about `{rule.target}`. Known: {sorted(OWNERS)}.")
     for step in suggested.match.steps:
         lacking = sorted({step.property, *step.also} - properties)
         expect(not lacking, f"The match rule names properties that do not exist: {lacking}.")

@@ -110,9 +110,7 @@ def batch_size(lab: Lab) -> None:
     expect(len(ids) == len(changes), f"Of a batch of the declared size {len(changes)}, {len(ids)} records were created.")
     if Capability.FETCH in lab.able:
         ids += lab.created()
-        found = attempt(
-            lambda: lab.call.fetch(session=lab.session(), object_type=lab.object_type, ids=ids, properties=(), associations=())
-        )
+        found = attempt(lambda: lab.fetch(ids))
         got = told(found) if isinstance(found, Exception) else f"{len(found)} records"
         expect(not isinstance(found, Exception) and set(found) == set(ids), f"Asked for {len(ids)} records, `fetch` gave {got}.")
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from syncline.contract import Capability
+from syncline.contract import Capability, Verification
 
 from ..check import attempt, check, expect
+from ..delivery import Delivery
 from ..lab import Lab
 from ..proxy import answer
 
@@ -33,6 +36,8 @@ def no_secrets(lab: Lab) -> None:
     if {Capability.PUSH, Capability.DISCOVER} <= lab.able:
         changes = lab.changes(1)
         calls.append(lambda: lab.push(changes, session))
+    if Capability.VERIFY in lab.able:
+        calls += [partial(_verified, lab, delivery) for delivery in lab.target.webhooks]
     with _logged(lab.log) as texts:
         for call in calls:
             texts.append(_error_text(attempt(call)))
@@ -42,6 +47,12 @@ def no_secrets(lab: Lab) -> None:
         texts += [repr(lab.connector), repr(session.http), repr(getattr(lab.connector, "__dict__", {}))]
     shown = [text for text in texts if lab.canary in text]
     expect(not shown, f"A secret is shown: {shown[0].replace(lab.canary, '<the secret>')[:300] if shown else ''}")
+
+
+def _verified(lab: Lab, delivery: Delivery) -> Verification:
+    """With the canary for a secret of ours, and a signature by another one."""
+    request = delivery.request("another", dt.datetime.now(dt.UTC))
+    return lab.call.verify(request=request, secrets=[lab.canary])
 
 
 def _error_text(got: object) -> str:

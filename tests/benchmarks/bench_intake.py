@@ -1,0 +1,110 @@
+"""How fast are deliveries taken in, beside a bare view that inserts the body into one table and answers?
+
+One web server, one generator of load, callers that keep their connections, both addresses in turns. A delivery holds one signed
+event of about 500 bytes: it is verified, stored with its event and its name, and led to its connection.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from statistics import median, quantiles
+
+from django.contrib.auth.models import User
+from django.db import connection
+from syncline.connections.models import Connection, Registration
+from syncline.inbox import addresses
+from syncline.inbox.models import Delivery, InboxEvent
+
+from tests.benchmarks.harness import Figures, bench
+from tests.benchmarks.register import empty
+from tests.inbound.server import ROOT, Web, serving
+
+CALLERS = 6
+ROUNDS = 8
+SECONDS = 2.0
+
+SENDER = r"""
+import itertools, json, sys, threading, time
+from tests.inbound.server import post, sign
+import http.client
+port, slug, bare, seconds, callers, first = sys.argv[1:]
+port, bare, seconds, callers, first = int(port), bare == "bare", float(seconds), int(callers), int(first)
+path = "/bare/" if bare else f"/hooks/{slug}/"
+url, taken, wrong, numbers = f"http://127.0.0.1:{port}{path}", [], [], itertools.count(first)
+def call():
+    caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        number = next(numbers)
+        one = {"id": str(number), "key": f"k{number}", "account": "1", "data": {"propertyName": "name", "text": "x" * 400}}
+        body = json.dumps([one]).encode()
+        headers = {"X-Signature": sign(body, url)}
+        begun = time.perf_counter()
+        status = post(caller, path, body, headers)
+        taken.append(time.perf_counter() - begun)
+        if status not in (200, 204):
+            wrong.append(status)
+threads = [threading.Thread(target=call) for _ in range(callers)]
+for one in threads: one.start()
+for one in threads: one.join()
+print(json.dumps({"taken": taken, "wrong": wrong}))
+"""
+
+
+@bench("intake")
+def intake() -> Figures:
+    slug = prepare()
+    ours: list[float] = []
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    numbers = itertools.count(0, 1_000_000)
+    with serving("--workers", "2", "--threads", "4", database_url=os.environ["DATABASE_URL"]) as web:
+        for which in ("ours", "bare"):
+            send(web, slug, which, 0.5, next(numbers))
+        for turn in range(ROUNDS):
+            for which in ("ours", "bare") if turn % 2 else ("bare", "ours"):
+                taken = send(web, slug, which, SECONDS, next(numbers))
+                rates[which].append(len(taken) / SECONDS)
+                ours += taken if which == "ours" else []
+    check()
+    ratio = median(one / other for one, other in zip(rates["ours"], rates["bare"], strict=True))
+    return {
+        "events_per_s": round(median(rates["ours"])),
+        "p99_ms": round(quantiles(ours, n=100)[98] * 1000, 1),
+        "ratio_to_bare_insert_view": round(ratio, 2),
+        "bare_per_s": round(median(rates["bare"])),
+        "callers": CALLERS,
+    }
+
+
+def prepare() -> str:
+    empty()
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS bare_delivery")
+        cursor.execute("CREATE TABLE bare_delivery (id bigserial PRIMARY KEY, body bytea NOT NULL, at timestamptz DEFAULT now())")
+    owner = User.objects.create_superuser("bench")
+    app = Registration.objects.create(connector="signed", name="bench", client_secret="signing-s3cr3t-canary")
+    made = Connection.objects.create(connector="signed", name="bench", owner=owner, registration=app)
+    Connection.objects.filter(pk=made.pk).update(account_id="1", state="ok")
+    slug: str = addresses.make(app).names.get().slug
+    return slug
+
+
+def send(web: Web, slug: str, which: str, seconds: float, first: int) -> Sequence[float]:
+    """In a process of its own: the generator must not wait for this one."""
+    arguments = [str(web.port), slug, which, str(seconds), str(CALLERS), str(first)]
+    ran = subprocess.run([sys.executable, "-c", SENDER, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(ran.stdout)
+    if told["wrong"]:
+        raise RuntimeError(f"Not all were taken: {told['wrong'][:5]}")
+    taken: list[float] = told["taken"]
+    return taken
+
+
+def check() -> None:
+    if Delivery.objects.count() != InboxEvent.objects.filter(state="waiting", connection__isnull=False).count():
+        raise RuntimeError("A delivery led to no event.")
