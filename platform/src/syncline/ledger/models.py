@@ -106,7 +106,12 @@ class Entry(models.Model):
 
 
 class ErrorGroup(models.Model):
-    """Records of one run that failed for the same cause, with a sentence and a next step."""
+    """Records of one run that failed for the same cause, with a sentence and a next step.
+
+    `samples`: local keys or, where the cause begins with PULLED, ids of remote records that could not be stored here.
+    """
+
+    PULLED = "pull "
 
     id = models.BigAutoField(primary_key=True)
     run_id = models.BigIntegerField()
@@ -124,6 +129,9 @@ class ErrorGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} × {self.message}"
+
+    def is_pulled(self) -> bool:
+        return self.cause.startswith(self.PULLED)
 
 
 class IdentityIndex(models.Model):

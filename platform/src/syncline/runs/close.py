@@ -58,6 +58,7 @@ def close_run(run_id: int) -> Run | None:
         totals = run.parts.aggregate(**{name: Sum(name) for name in Run.NAMES})
         for name in Run.NAMES:
             setattr(run, name, totals[name] or 0)
+        run.conflicts = pull_verdict.conflicts(run) if run.conflicts else 0
         troubled = _troubled(run)
         if troubled:
             _explain_quiet(run)
@@ -71,7 +72,7 @@ def close_run(run_id: int) -> Run | None:
         mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
-        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code))
+        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code, pulled=group.is_pulled()))
     return run
 
 

@@ -79,6 +79,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     noting.lost(cursor, ground, joined.lost)
     index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
     there = [record for record in records if not record.archived]
+    pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
     lot = _sorted(ground, there, joined.known)
@@ -87,7 +88,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     links = _store(cursor, ground, landed)
     noting.problems(cursor, ground, refused, _waiting(landed))
     settled = [one.record.id for one in lot.quiet] + [one.arrived.record.id for one in landed if not one.arrived.waits]
-    pull_writer.forget_problems(cursor, flow.sync_id, [*settled, *(r.id for r in records if r.archived), *_merged(records)])
+    pull_writer.forget_problems(cursor, flow.sync_id, settled)
     noting.overlaps(cursor, ground, landed, links)
     noting.later(ground, lot.later)
     return counts

@@ -20,6 +20,7 @@ from .work import Inflow, Known
 GONE = Problem("gone", "It was deleted or archived there. Our record stays as it is.")
 REMOVED = Problem("removed_here", "It was deleted or archived there, and so was our record.")
 WITHHELD = "withheld_here"
+KEPT = "kept_here"
 REASON = "It is not in the account any more."
 
 _WITHHOLD = """
@@ -55,7 +56,7 @@ def _delete(cursor: CursorWrapper, flow: Inflow, writer: Writer, lost: Sequence[
 
 def _refusal(one: Known, written: Written) -> pull_writer.PulledProblem:
     said = written.error.message if written.error else "The app refused to delete it."
-    problem = Problem("kept_here", f"It was deleted there, but our record {one.local_key} stays: {said}", group="kept_here")
+    problem = Problem(KEPT, f"It was deleted there, but our record {one.local_key} stays: {said}", group=KEPT)
     return pull_writer.PulledProblem(one.remote_id, Link.State.REJECTED, problem, local_key=one.local_key)
 
 

@@ -50,7 +50,7 @@ def problems(cursor: CursorWrapper, ground: Ground, refused: Iterable[Refused], 
     )
     left_out = [one.record.id for one in found if one not in kept]
     pull_writer.forget_problems(cursor, ground.flow.sync_id, left_out)
-    writer.group(cursor, ground.flow.run_id, [_outcome(one) for one in kept])
+    writer.group(cursor, ground.flow.run_id, [_outcome(one) for one in kept], ErrorGroup.PULLED)
 
 
 def _outcome(one: Refused) -> Outcome:
@@ -116,7 +116,7 @@ def later(ground: Ground, those: Sequence[Later]) -> None:
 def _given_up(ground: Ground, ids: Sequence[str]) -> None:
     told = ErrorGroup(
         run_id=ground.flow.run_id,
-        cause=f"put off {ground.job.part.pk}",
+        cause=f"{ErrorGroup.PULLED}put off {ground.job.part.pk}",
         state=Link.State.PENDING,
         code="put_off",
         message=f"Put off {MAX_ROUNDS} times in this run: a write to these records still waits for its answer.",

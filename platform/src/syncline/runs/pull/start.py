@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from syncline import background
@@ -47,10 +48,15 @@ def pull_ids(connection_id: int, object_type: str, remote_ids: Sequence[str], tr
 
 
 def pull_records(
-    sync: Sync, remote_ids: Sequence[str], *, priority: int = RunPart.Priority.CHANGE, trigger: str = "manual"
+    sync: Sync,
+    remote_ids: Sequence[str],
+    *,
+    priority: int = RunPart.Priority.CHANGE,
+    trigger: str = "manual",
+    user: User | None = None,
 ) -> Run:
     """As part of the active run or, when there is none, by a run of their own."""
-    check(sync, None)
+    check(sync, user)
     ids = list(dict.fromkeys(remote_ids))
     with transaction.atomic():
         run = Run.objects.select_for_update().filter(sync=sync, state__in=Run.ACTIVE).first()
@@ -60,6 +66,6 @@ def pull_records(
             parts.add_ids(run, ids, priority)
             background.ring(QUEUE)
             return run
-    with created(sync, kind=Run.Kind.KEYS, trigger=trigger, requested_by=None) as run:
+    with created(sync, kind=Run.Kind.KEYS, trigger=trigger, requested_by=user) as run:
         parts.add_ids(run, ids, priority)
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from django.db import connection, transaction
@@ -27,6 +27,9 @@ from .window import Window
 
 FETCHED = 500
 """Records that are fetched and stored together."""
+
+Told = Callable[[CursorWrapper, Sequence[str]], None]
+"""Is given each lot of ids in the transaction that stored what became of them."""
 
 
 def pull_pages(job: Job) -> None:
@@ -113,8 +116,11 @@ def _keep_index(opened: Ground, now: Window) -> None:
         IndexState.objects.update_or_create(connection_id=scope.connection_id, object_type=scope.object_type, defaults=fresh)
 
 
-def fetch_records(job: Job) -> None:
-    """Records by their ids: those an event told of, those put off, those somebody asked for."""
+def fetch_records(job: Job, *, approved: bool = False, told: Told = lambda _cursor, _ids: None) -> None:
+    """Records by their ids: those an event told of, those put off, those somebody asked for.
+
+    `approved`: a person lets what is not there any more be deleted here.
+    """
     opened = ground.opened(job)
     if opened.finder.staged:
         _stage(job)
@@ -123,15 +129,16 @@ def fetch_records(job: Job) -> None:
     for ids in pages.batched(left, FETCHED):
         records = fetched(opened, ids)
         done += len(ids)
-        arriving.land(opened, records, _moved_to(job, done), counted=not job.part.round)
+        arriving.land(opened, records, _moved_to(job, done, ids, told), counted=not job.part.round, approved=approved)
         if job.interrupted() and done < len(job.part.keys):
             claims.release(job.claim.fence)
             return
     claims.finish(job.claim.fence)
 
 
-def _moved_to(job: Job, position: int) -> arriving.Also:
+def _moved_to(job: Job, position: int, ids: Sequence[str], told: Told) -> arriving.Also:
     def also(cursor: CursorWrapper) -> None:
+        told(cursor, ids)
         cursor.execute("UPDATE syncline_runpart SET cursor = %s WHERE id = %s", [str(position), job.part.pk])
 
     return also

@@ -10,7 +10,7 @@ from syncline.runs.models import Run
 
 _QUIET = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
-SELECT %s, md5('quiet arrival' || state || code), state, code, '', min(reason), '', count(*),
+SELECT %s, %s || left(md5('quiet arrival' || state || code), 24), state, code, '', min(reason), '', count(*),
        to_jsonb((array_agg(remote_id ORDER BY id))[1:20])
 FROM syncline_arrival WHERE sync_id = %s AND last_run_id IS DISTINCT FROM %s
 GROUP BY state, code
@@ -21,7 +21,7 @@ ON CONFLICT (run_id, cause) DO NOTHING
 def explain_quiet(run: Run) -> None:
     """Records that still find no place and that this run had no reason to look at again."""
     with connection.cursor() as cursor:
-        cursor.execute(_QUIET, [run.pk, run.sync_id, run.pk])
+        cursor.execute(_QUIET, [run.pk, ErrorGroup.PULLED, run.sync_id, run.pk])
 
 
 def troubles(run: Run) -> list[tuple[int, str]]:
@@ -40,6 +40,11 @@ def troubles(run: Run) -> list[tuple[int, str]]:
         (states[Link.State.EXCLUDED], "from there whose record here is gone"),
         (conflicts, f"conflict{'' if conflicts == 1 else 's'} for review"),
     ]
+
+
+def conflicts(run: Run) -> int:
+    """Fields that this run left open: its pull and its push may have met the same ones."""
+    return Conflict.objects.filter(run_id=run.pk, decided_at__isnull=True).count()
 
 
 def remarks(run: Run) -> list[str]:
