@@ -195,7 +195,7 @@ def _second_look(
 
 def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     changes = [LocalChange(a.record.id, a.op, a.local_key, a.values) for a in lot.arrived if a.op is not None]
-    answers = ground.writer.write(changes, _taken(ground))
+    answers = ground.writer.write(changes, _taken(ground, lot.arrived))
     landed: list[Landed] = []
     refused = list(lot.refused)
     for one in lot.arrived:
@@ -207,16 +207,17 @@ def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     return landed, refused
 
 
-def _taken(ground: Ground) -> Callable[[Sequence[str]], dict[str, str]]:
+def _taken(ground: Ground, arrived: Sequence[Arrived]) -> Callable[[Sequence[str]], dict[str, str]]:
     """Which of these records of ours are linked to a remote record, and to which."""
     scope = ground.flow.scope
+    now = {one.local_key: one.record.id for one in arrived if one.local_key}
 
     def taken(keys: Sequence[str]) -> dict[str, str]:
         found = Link.objects.filter(
             connection_id=scope.connection_id, object_type=scope.object_type, dataset=scope.dataset, local_key__in=list(keys)
         )
         live = found.filter(remote_id__isnull=False).exclude(state=Link.State.GONE)
-        return {key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}
+        return {**{key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}, **now}
 
     return taken
 

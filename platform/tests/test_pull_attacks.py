@@ -1,0 +1,128 @@
+"""Pulls and two-way syncs in a hostile world: what could lose an update, make a duplicate, or keep a run from its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from syncline.connections.models import Installation
+from syncline.contract import Code, LocalChange, Op, RecordError, Status, Written
+from syncline.ledger.models import Link
+from syncline.ledger.pulled import Arrival
+from syncline.runs import execute
+from syncline.runs.models import Run, RunPart
+from syncline.runs.pull import noting, window
+from syncline.runs.pull.start import pull_ids
+from syncline.runs.start import cancel, push_keys, start_run
+from syncline.syncs.models import Sync
+
+HERE = Path(__file__).parent
+sys.path += [path for path in (str(HERE),) if path not in sys.path]
+
+from pulling.account import Account  # noqa: E402
+from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pushing.lab import counts  # noqa: E402
+
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Link.State
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
+    monkeypatch.setattr(noting, "PAUSE", 0.05)
+    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
+    account = Account()
+    with installed(account):
+        yield World(account)
+
+
+def seed(world: World, number: int) -> list[str]:
+    return [world.vendor.seed("people", name=f"Name {n}", email=f"p{n}@example.org", city=f"City {n}") for n in range(number)]
+
+
+def both(world: World, number: int, **options: Any) -> tuple[Sync, list[str], list[User]]:
+    """A two-way sync whose records are the same on both sides."""
+    ids = seed(world, number)
+    sync = world.pulling("two_way", **options)
+    world.run(sync)
+    linked = world.linked()
+    return sync, ids, [User.objects.get(pk=linked[id_]) for id_ in ids]
+
+
+def edit(user: User, **values: str) -> None:
+    User.objects.filter(pk=user.pk).update(date_joined=dt.datetime.now(dt.UTC), **values)
+
+
+def ours(user: User) -> tuple[str, ...]:
+    user.refresh_from_db()
+    return user.first_name, user.email, user.last_name
+
+
+def teams(world: World, *names: str) -> tuple[list[Group], list[str]]:
+    """Teams on both sides: ours and theirs."""
+    groups = [Group.objects.create(name=name) for name in names]
+    world.run(world.teams())
+    return groups, [str(Link.objects.get(dataset="test.team", local_key=str(g.pk)).remote_id) for g in groups]
+
+
+class TestWriting:
+    def test_a_reference_to_what_is_not_here_any_more_holds_up_one_record_only(self, world: World) -> None:
+        (red,), (there,) = teams(world, "Red")
+        ids = seed(world, 3)
+        sync = world.pulling(teams=True)
+        world.vendor.join(ids[0], there)
+        Group.objects.all().delete()
+
+        run = world.run(sync, seconds=10)
+
+        assert run.created == 2
+        assert run.rejected == 1
+
+    def test_a_writer_that_finds_one_record_for_two_of_theirs(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(2):
+            world.vendor.seed("people", name=f"Twin {number}", email="twin@example.org")
+        sync = world.pulling(match=())
+        create = WrittenPeople._create
+
+        def found(self: WrittenPeople, change: LocalChange) -> Written:
+            user = User.objects.filter(email=change.values["email"]).first()
+            return Written(change.token, Status.UPDATED, str(user.pk)) if user else create(self, change)
+
+        monkeypatch.setattr(WrittenPeople, "_create", found)
+
+        run = world.run(sync, seconds=10)
+
+        assert counts(run) == {"created": 1, "ambiguous": 1}
+        assert len(world.linked()) == 1
+
+    def test_a_writer_that_names_no_key_has_written_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        seed(world, 2)
+        sync = world.pulling()
+        create = WrittenPeople._create
+
+        def keyless(self: WrittenPeople, change: LocalChange) -> Written:
+            create(self, change)
+            return Written(change.token, Status.CREATED)
+
+        monkeypatch.setattr(WrittenPeople, "_create", keyless)
+
+        run = world.run(sync)
+
+        assert counts(run) == {"rejected": 2}
+        assert world.here() == {}
+
+    def test_a_writer_that_refuses_each_record_by_itself_comes_to_its_end(self, world: World) -> None:
+        world.vendor.page = 500
+        for number in range(500):
+            world.vendor.seed("people", name="refused", email=f"p{number}@example.org")
+        sync = world.pulling()
+
+        run = world.run(sync)
+
+        assert counts(run) == {"rejected": 500}
