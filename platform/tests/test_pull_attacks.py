@@ -71,6 +71,8 @@ def teams(world: World, *names: str) -> tuple[list[Group], list[str]]:
     return groups, [str(Link.objects.get(dataset="test.team", local_key=str(g.pk)).remote_id) for g in groups]
 
 
+
+
 class TestWriting:
     def test_a_reference_to_what_is_not_here_any_more_holds_up_one_record_only(self, world: World) -> None:
         (red,), (there,) = teams(world, "Red")
@@ -83,6 +85,24 @@ class TestWriting:
 
         assert run.created == 2
         assert run.rejected == 1
+
+    def test_a_refused_removal_is_kept_with_its_reason(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        ids = seed(world, 3)
+        sync = world.pulling(mode="mirror", delete_policy="archive")
+        world.run(sync)
+
+        def write(self: WrittenPeople, changes: Sequence[LocalChange], owner: Any) -> list[Written]:
+            said = RecordError(Code.OTHER, "It has invoices.")
+            return [Written(c.token, Status.REJECTED, c.local_key, said) for c in changes]
+
+        monkeypatch.setattr(WrittenPeople, "write", write)
+        world.vendor.archive(ids[0])
+
+        run = world.changes(sync)
+
+        assert world.arrivals() == {ids[0]: ("rejected", "kept_here")}
+        assert run.state == Run.State.PROBLEMS
+        assert "invoices" in world.groups(run)["kept_here"].message
 
     def test_a_writer_that_finds_one_record_for_two_of_theirs(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(2):

@@ -75,6 +75,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     flow = ground.flow
     found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged])
     joined = known.merged(records, found)
+    pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
     index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
@@ -87,7 +88,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     links = _store(cursor, ground, landed)
     noting.problems(cursor, ground, refused, _waiting(landed))
     settled = [one.record.id for one in lot.quiet] + [one.arrived.record.id for one in landed if not one.arrived.waits]
-    pull_writer.forget_problems(cursor, flow.sync_id, [*settled, *(r.id for r in records if r.archived), *_merged(records)])
+    pull_writer.forget_problems(cursor, flow.sync_id, settled)
     noting.overlaps(cursor, ground, landed, links)
     noting.later(ground, lot.later)
     return counts
