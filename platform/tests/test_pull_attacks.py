@@ -71,6 +71,22 @@ def teams(world: World, *names: str) -> tuple[list[Group], list[str]]:
     return groups, [str(Link.objects.get(dataset="test.team", local_key=str(g.pk)).remote_id) for g in groups]
 
 
+class TestRuns:
+    def test_a_retry_of_both_ways_pushes_too(self, world: World) -> None:
+        sync, ids, users = both(world, 3)
+        world.vendor.edit(ids[0], name="refused")
+        world.vendor.poison.add("Poisoned")
+        edit(users[1], first_name="Poisoned")
+        world.run(sync)
+        world.vendor.poison.clear()
+
+        run = world.run(sync, Run.Kind.RETRY)
+
+        assert world.vendor.tables["people"][ids[1]].properties["name"] == "Poisoned"
+        assert run.state == Run.State.PROBLEMS
+        assert "Cancelled" not in run.reason
+
+
 
 
 class TestWriting:
