@@ -86,6 +86,38 @@ class TestRuns:
         assert run.state == Run.State.PROBLEMS
         assert "Cancelled" not in run.reason
 
+    def test_what_a_cancelled_run_was_to_fetch_is_fetched_by_the_next(self, world: World) -> None:
+        ids = seed(world, 3)
+        sync = world.pulling()
+        world.run(sync)
+        world.vendor.edit(ids[0], city="Elsewhere")
+        pull_ids(world.connection.pk, "people", [ids[0]])
+        cancel(Run.objects.latest("pk"))
+        world.vendor.moments.at[ids[0]] = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+        world.changes(sync)
+
+        assert world.here()["Name 0"][1] == "Elsewhere"
+        assert world.arrivals() == {}
+
+    def test_what_was_put_off_to_the_end_of_a_run_is_fetched_by_the_next(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(noting, "MAX_ROUNDS", 2)
+        ids = seed(world, 3)
+        sync = world.pulling()
+        world.run(sync)
+        Link.objects.filter(remote_id=ids[0]).update(state=State.UNCERTAIN, uncertain_op="update")
+        world.vendor.edit(ids[0], city="Elsewhere")
+        run = world.changes(sync)
+        Link.objects.filter(remote_id=ids[0]).update(state=State.DELIVERED, uncertain_op="")
+        world.vendor.moments.at[ids[0]] = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+        world.changes(sync)
+
+        assert run.state == Run.State.PROBLEMS
+        assert world.here()["Name 0"][1] == "Elsewhere"
+
 
 
 
