@@ -75,6 +75,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     flow = ground.flow
     found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged])
     joined = known.merged(records, found)
+    pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
     index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
@@ -90,7 +91,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     settled = [one.record.id for one in lot.quiet] + [one.arrived.record.id for one in landed if not one.arrived.waits]
     pull_writer.forget_problems(cursor, flow.sync_id, settled)
     noting.overlaps(cursor, ground, landed, links)
-    noting.later(ground, lot.later)
+    noting.later(cursor, ground, lot.later)
     return counts
 
 
@@ -196,7 +197,7 @@ def _second_look(
 
 def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     changes = [LocalChange(a.record.id, a.op, a.local_key, a.values) for a in lot.arrived if a.op is not None]
-    answers = ground.writer.write(changes, _taken(ground))
+    answers = ground.writer.write(changes, _taken(ground, lot.arrived))
     landed: list[Landed] = []
     refused = list(lot.refused)
     for one in lot.arrived:
@@ -208,16 +209,17 @@ def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     return landed, refused
 
 
-def _taken(ground: Ground) -> Callable[[Sequence[str]], dict[str, str]]:
+def _taken(ground: Ground, arrived: Sequence[Arrived]) -> Callable[[Sequence[str]], dict[str, str]]:
     """Which of these records of ours are linked to a remote record, and to which."""
     scope = ground.flow.scope
+    now = {one.local_key: one.record.id for one in arrived if one.local_key}
 
     def taken(keys: Sequence[str]) -> dict[str, str]:
         found = Link.objects.filter(
             connection_id=scope.connection_id, object_type=scope.object_type, dataset=scope.dataset, local_key__in=list(keys)
         )
         live = found.filter(remote_id__isnull=False).exclude(state=Link.State.GONE)
-        return {key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}
+        return {**{key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}, **now}
 
     return taken
 

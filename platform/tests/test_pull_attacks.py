@@ -1,0 +1,196 @@
+"""Pulls and two-way syncs in a hostile world: what could lose an update, make a duplicate, or keep a run from its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from syncline.connections.models import Installation
+from syncline.contract import Code, LocalChange, Op, RecordError, Status, Written
+from syncline.ledger.models import Link
+from syncline.ledger.pulled import Arrival
+from syncline.runs import execute
+from syncline.runs.models import Run, RunPart
+from syncline.runs.pull import noting, window
+from syncline.runs.pull.start import pull_ids
+from syncline.runs.start import cancel, push_keys, start_run
+from syncline.syncs.models import Sync
+
+HERE = Path(__file__).parent
+sys.path += [path for path in (str(HERE),) if path not in sys.path]
+
+from pulling.account import Account  # noqa: E402
+from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pushing.lab import counts  # noqa: E402
+
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Link.State
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
+    monkeypatch.setattr(noting, "PAUSE", 0.05)
+    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
+    account = Account()
+    with installed(account):
+        yield World(account)
+
+
+def seed(world: World, number: int) -> list[str]:
+    return [world.vendor.seed("people", name=f"Name {n}", email=f"p{n}@example.org", city=f"City {n}") for n in range(number)]
+
+
+def both(world: World, number: int, **options: Any) -> tuple[Sync, list[str], list[User]]:
+    """A two-way sync whose records are the same on both sides."""
+    ids = seed(world, number)
+    sync = world.pulling("two_way", **options)
+    world.run(sync)
+    linked = world.linked()
+    return sync, ids, [User.objects.get(pk=linked[id_]) for id_ in ids]
+
+
+def edit(user: User, **values: str) -> None:
+    User.objects.filter(pk=user.pk).update(date_joined=dt.datetime.now(dt.UTC), **values)
+
+
+def ours(user: User) -> tuple[str, ...]:
+    user.refresh_from_db()
+    return user.first_name, user.email, user.last_name
+
+
+def teams(world: World, *names: str) -> tuple[list[Group], list[str]]:
+    """Teams on both sides: ours and theirs."""
+    groups = [Group.objects.create(name=name) for name in names]
+    world.run(world.teams())
+    return groups, [str(Link.objects.get(dataset="test.team", local_key=str(g.pk)).remote_id) for g in groups]
+
+
+class TestRuns:
+    def test_a_retry_of_both_ways_pushes_too(self, world: World) -> None:
+        sync, ids, users = both(world, 3)
+        world.vendor.edit(ids[0], name="refused")
+        world.vendor.poison.add("Poisoned")
+        edit(users[1], first_name="Poisoned")
+        world.run(sync)
+        world.vendor.poison.clear()
+
+        run = world.run(sync, Run.Kind.RETRY)
+
+        assert world.vendor.tables["people"][ids[1]].properties["name"] == "Poisoned"
+        assert run.state == Run.State.PROBLEMS
+        assert "Cancelled" not in run.reason
+
+    def test_what_a_cancelled_run_was_to_fetch_is_fetched_by_the_next(self, world: World) -> None:
+        ids = seed(world, 3)
+        sync = world.pulling()
+        world.run(sync)
+        world.vendor.edit(ids[0], city="Elsewhere")
+        pull_ids(world.connection.pk, "people", [ids[0]])
+        cancel(Run.objects.latest("pk"))
+        world.vendor.moments.at[ids[0]] = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+        world.changes(sync)
+
+        assert world.here()["Name 0"][1] == "Elsewhere"
+        assert world.arrivals() == {}
+
+    def test_what_was_put_off_to_the_end_of_a_run_is_fetched_by_the_next(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(noting, "MAX_ROUNDS", 2)
+        ids = seed(world, 3)
+        sync = world.pulling()
+        world.run(sync)
+        Link.objects.filter(remote_id=ids[0]).update(state=State.UNCERTAIN, uncertain_op="update")
+        world.vendor.edit(ids[0], city="Elsewhere")
+        run = world.changes(sync)
+        Link.objects.filter(remote_id=ids[0]).update(state=State.DELIVERED, uncertain_op="")
+        world.vendor.moments.at[ids[0]] = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+        world.changes(sync)
+
+        assert run.state == Run.State.PROBLEMS
+        assert world.here()["Name 0"][1] == "Elsewhere"
+
+
+
+
+class TestWriting:
+    def test_a_reference_to_what_is_not_here_any_more_holds_up_one_record_only(self, world: World) -> None:
+        (red,), (there,) = teams(world, "Red")
+        ids = seed(world, 3)
+        sync = world.pulling(teams=True)
+        world.vendor.join(ids[0], there)
+        Group.objects.all().delete()
+
+        run = world.run(sync, seconds=10)
+
+        assert run.created == 2
+        assert run.rejected == 1
+
+    def test_a_refused_removal_is_kept_with_its_reason(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        ids = seed(world, 3)
+        sync = world.pulling(mode="mirror", delete_policy="archive")
+        world.run(sync)
+
+        def write(self: WrittenPeople, changes: Sequence[LocalChange], owner: Any) -> list[Written]:
+            said = RecordError(Code.OTHER, "It has invoices.")
+            return [Written(c.token, Status.REJECTED, c.local_key, said) for c in changes]
+
+        monkeypatch.setattr(WrittenPeople, "write", write)
+        world.vendor.archive(ids[0])
+
+        run = world.changes(sync)
+
+        assert world.arrivals() == {ids[0]: ("rejected", "kept_here")}
+        assert run.state == Run.State.PROBLEMS
+        assert "invoices" in world.groups(run)["kept_here"].message
+
+    def test_a_writer_that_finds_one_record_for_two_of_theirs(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(2):
+            world.vendor.seed("people", name=f"Twin {number}", email="twin@example.org")
+        sync = world.pulling(match=())
+        create = WrittenPeople._create
+
+        def found(self: WrittenPeople, change: LocalChange) -> Written:
+            user = User.objects.filter(email=change.values["email"]).first()
+            return Written(change.token, Status.UPDATED, str(user.pk)) if user else create(self, change)
+
+        monkeypatch.setattr(WrittenPeople, "_create", found)
+
+        run = world.run(sync, seconds=10)
+
+        assert counts(run) == {"created": 1, "ambiguous": 1}
+        assert len(world.linked()) == 1
+
+    def test_a_writer_that_names_no_key_has_written_nothing(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        seed(world, 2)
+        sync = world.pulling()
+        create = WrittenPeople._create
+
+        def keyless(self: WrittenPeople, change: LocalChange) -> Written:
+            create(self, change)
+            return Written(change.token, Status.CREATED)
+
+        monkeypatch.setattr(WrittenPeople, "_create", keyless)
+
+        run = world.run(sync)
+
+        assert counts(run) == {"rejected": 2}
+        assert world.here() == {}
+
+    def test_a_writer_that_refuses_each_record_by_itself_comes_to_its_end(self, world: World) -> None:
+        world.vendor.page = 500
+        for number in range(500):
+            world.vendor.seed("people", name="refused", email=f"p{number}@example.org")
+        sync = world.pulling()
+
+        run = world.run(sync)
+
+        assert counts(run) == {"rejected": 500}
