@@ -76,7 +76,7 @@ def pull_100k() -> Figures:
 
 
 def ratio(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float:
-    return round(float(ours["records_per_s"]) / theirs["records_per_s"], 2)
+    return round(float(ours["records_per_s"]) / float(theirs["records_per_s"]), 2)
 
 
 def prepared(sandbox: RunningSandbox) -> Sync:
