@@ -10,7 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 #: A domain or an address as most are written, and as this module leaves it; what follows "//" may say anything.
-_PLAIN = re.compile(r"(?:https?://(?=[^/]+(?:/[!-~]*)?$)|(?=[^/]+/?$))(?:www\.)?+([a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+)\.?(?:/.*)?")
+_PLAIN = re.compile(
+    r"(?:https?://(?=[^/]+(?:/[!-~]*)?$)|(?=[^/]+/?$))(?:www\.)?+([a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+)\.?(?:/.*)?"
+)
 _LABELS = re.compile(r"[^.\s@/]+(\.[^.\s@/]+)+")
 
 

@@ -67,6 +67,7 @@ def land(
         counts["rejected"] += noting.nameless(ground, nameless)
         also(cursor)
         writer.advance(cursor, ground.job.claim.fence, counts)
+    ground.flow.glances.forget(records)
     crash.point("pull.after")
     return counts
 
@@ -77,7 +78,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     joined = known.merged(records, found)
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
-    index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
+    index_rows.store(flow.scope, flow.glances.identities(records))
     there = [record for record in records if not record.archived]
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
@@ -138,7 +139,7 @@ def _first_look(ground: Ground, record: RemoteRecord, link: Known | None) -> tup
             return Later(record, noting.PAUSE), None
         if deciding.is_quiet(flow, record, link):
             return Quiet(record, link), None
-    mapped = flow.inbound.map(record.properties)
+    mapped = flow.glances.mapped(record)
     return deciding.refused(flow, record, link, mapped), mapped
 
 

@@ -13,9 +13,10 @@ from syncline.contract import Dataset, MatchStep, RemoteRecord
 from syncline.ledger.models import Link
 from syncline.ledger.records import Problem, Scope
 from syncline.ledger.storable import dumps
-from syncline.runs.push.identities import WIDEST, index_name, step_values
+from syncline.runs.push.identities import WIDEST, index_name
 from syncline.syncs.engine import CompiledMapping, Mode
 
+from .glance import Glances
 from .work import Place
 
 NEW = Place()
@@ -47,6 +48,7 @@ class Finder:
     scope: Scope
     dataset: Dataset
     mapping: CompiledMapping
+    glances: Glances
     run_id: int
     unique_key: str
     key_prefix: str
@@ -59,7 +61,7 @@ class Finder:
 
     def places(self, records: Sequence[RemoteRecord]) -> dict[str, Place]:
         """By remote id. Records of one call that share a value are told apart as if they had come one after the other."""
-        values = {record.id: self._values(record) for record in records}
+        values = {record.id: self.glances.of(record).values for record in records}
         found = Findings(self._here({v for mine in values.values() for v in mine}), self._there(values), self._keyed(records))
         places: dict[str, Place] = {}
         fresh: dict[Value, str] = {}
@@ -79,9 +81,6 @@ class Finder:
             return Place(problem=Problem("several_remote", said, group="several"))
         fresh.update(dict.fromkeys(strong, record.id))
         return NEW
-
-    def _values(self, record: RemoteRecord) -> frozenset[Value]:
-        return frozenset((n, v) for n, step in enumerate(self.steps) for v in step_values(step, record))
 
     def _place(self, record: RemoteRecord, values: frozenset[Value], found: Findings) -> Place:
         if own := found.keyed.get(self._own_key(record)):
