@@ -56,22 +56,29 @@ def pull_100k() -> Figures:
         sync = prepared(sandbox)
         names = asked(sync)
         before, ours, after, unchanged = bare(sandbox, names), pulled(sync), bare(sandbox, names), pulled(sync)
-        there, missing = [p for p in peers.ALL if p.there], [p for p in peers.ALL if not p.there]
+        there = [peer for peer in peers.ALL if peer.there]
         as_it_comes = {peer.name: peers.measure(peer, sandbox, SOME) for peer in there}
         forget_others(sandbox, names)
         alike = {peer.name: peers.measure(peer, sandbox, peer.most) for peer in there}
-    plain = (before + after) / 2
     return {
         **ours,
         "unchanged_records_per_s": unchanged["records_per_s"],
         "unchanged_cpu_s_per_1000": unchanged["cpu_s_per_1000"],
-        "ratio_to_bare": round(ours["records_per_s"] / plain, 3),
-        **{f"ratio_to_{peer.short}": ratio(ours, alike[peer.name]) for peer in there},
+        "ratio_to_bare": round(2 * ours["records_per_s"] / (before["records_per_s"] + after["records_per_s"]), 3),
+        **beside(ours, alike, as_it_comes),
+        "bare": [before, after],
         "load": [round(load_before, 1), round(os.getloadavg()[0], 1)],
-        "bare_records_per_s": [round(before), round(after)],
-        "peers": alike,
+    }
+
+
+def beside(ours: Figures, alike: Mapping[str, Figures], as_it_comes: Mapping[str, Figures]) -> dict[str, Any]:
+    """The peers' figures, and what is left out because a peer is not installed."""
+    missing = [peer.name for peer in peers.ALL if peer.name not in alike]
+    return {
+        **{f"ratio_to_{peer.short}": ratio(ours, alike[peer.name]) for peer in peers.ALL if peer.name in alike},
+        "peers": dict(alike),
         "all_properties": {name: {**told, "ratio": ratio(ours, told)} for name, told in as_it_comes.items()},
-        **({"left_out": f"{', '.join(p.name for p in missing)}: {peers.GET}"} if missing else {}),
+        **({"left_out": f"{', '.join(missing)}: {peers.GET}"} if missing else {}),
     }
 
 
@@ -126,8 +133,8 @@ def pulled(sync: Sync) -> dict[str, Any]:
     }
 
 
-def bare(sandbox: RunningSandbox, names: Sequence[str]) -> float:
-    """Records per second of the least that could be done: a page, its rows, and a commit for each thousand."""
+def bare(sandbox: RunningSandbox, names: Sequence[str]) -> dict[str, Any]:
+    """The least that could be done: a page, its rows, and a commit for each thousand."""
     columns = [sql.Identifier(name) for name in ("id", *names)]
     table = sql.SQL("CREATE TABLE bench_bare ({})").format(sql.SQL(", ").join(sql.SQL("{} text").format(c) for c in columns))
     copy = sql.SQL("COPY bench_bare ({}) FROM STDIN").format(sql.SQL(", ").join(columns))
@@ -135,7 +142,7 @@ def bare(sandbox: RunningSandbox, names: Sequence[str]) -> float:
         cursor.execute("DROP TABLE IF EXISTS bench_bare")
         cursor.execute(table)
         connection.commit()
-        started, count = time.perf_counter(), 0
+        started, cpu, count = time.perf_counter(), time.process_time(), 0
         for records in listed(sandbox, names):
             with cursor.copy(copy) as rows:
                 for record in records:
@@ -144,7 +151,8 @@ def bare(sandbox: RunningSandbox, names: Sequence[str]) -> float:
             if count % 1000 == 0:
                 connection.commit()
         connection.commit()
-        return count / (time.perf_counter() - started)
+        seconds, spent = time.perf_counter() - started, time.process_time() - cpu
+    return {"records_per_s": round(count / seconds), "cpu_s_per_1000": round(1000 * spent / count, 4)}
 
 
 def listed(sandbox: RunningSandbox, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
