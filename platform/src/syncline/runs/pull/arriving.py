@@ -67,6 +67,7 @@ def land(
         counts["rejected"] += noting.nameless(ground, nameless)
         also(cursor)
         writer.advance(cursor, ground.job.claim.fence, counts)
+    ground.flow.glances.forget(records)
     crash.point("pull.after")
     return counts
 
@@ -78,7 +79,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
-    index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
+    index_rows.store(flow.scope, flow.glances.identities(records))
     there = [record for record in records if not record.archived]
     pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     counts = Counter(gone=len(joined.lost))
@@ -140,7 +141,7 @@ def _first_look(ground: Ground, record: RemoteRecord, link: Known | None) -> tup
             return Later(record, noting.PAUSE), None
         if deciding.is_quiet(flow, record, link):
             return Quiet(record, link), None
-    mapped = flow.inbound.map(record.properties)
+    mapped = flow.glances.mapped(record)
     return deciding.refused(flow, record, link, mapped), mapped
 
 

@@ -22,11 +22,7 @@ State = Link.State
 
 
 def brief(flow: Inflow, record: RemoteRecord) -> str:
-    return flow.inbound.brief(record.properties, referred(flow, record))
-
-
-def referred(flow: Inflow, record: RemoteRecord) -> dict[str, tuple[str, ...]]:
-    return {one.object_type: tuple(sorted(record.associations.get(one.object_type, ()))) for one in flow.inbound.references}
+    return flow.glances.of(record).brief
 
 
 def seen_now(flow: Inflow, record: RemoteRecord) -> dict[str, str]:
@@ -98,11 +94,15 @@ def arrived(
 
 
 def _with_references(one: Arrived, refs: Referred) -> Arrived:
+    if refs == NO_REFERENCES:
+        return one
     values = {**one.values, **refs.values}
     op = one.op or (Op.UPDATE if refs.values else None)
     seen = {**one.seen, MAPPED_BY: OPEN} if refs.missing else one.seen
     return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing)
 
+
+NO_REFERENCES = Referred()
 
 OPEN = "open"
 """Stands for the digest of a record that is to be looked at whenever it comes: something about it is not settled."""

@@ -14,6 +14,7 @@ from syncline.syncs.models import Sync
 from syncline.syncs.publish import compiled
 
 from .finding import Finder, can_ask
+from .glance import Glances
 from .local import Writer
 from .work import Inflow
 
@@ -47,12 +48,14 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
     if inbound is None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
     content = job.mapping.content
+    spec = Spec.of(content.match.steps, job.object_type)
     flow = Inflow(
         sync_id=job.sync.pk,
         run_id=job.run.pk,
         scope=job.scope,
         mapping=job.mapping,
         inbound=inbound,
+        glances=Glances(inbound, content.match.steps, spec.own),
         mode=content.mode,
         deletes=content.mode == Mode.MIRROR and job.sync.delete_policy in DELETING,
         whole=whole,
@@ -62,13 +65,13 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
         scope=job.scope,
         dataset=dataset,
         mapping=job.mapping,
+        glances=flow.glances,
         run_id=job.run.pk,
         unique_key=job.object_type.unique_key or "",
         key_prefix=f"{job.session.installation}:{job.sync.dataset}:",
         staged=whole or not can_ask(dataset, job.mapping),
         complete=not whole,
     )
-    spec = Spec.of(content.match.steps, job.object_type)
     return Ground(job, flow, finder, Writer(dataset, job.sync.connection.owner), spec, _settling(job))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ LOT = 1000
 
 AHEAD = 12
 """Pages that may wait to be stored."""
+
+
+Look = Callable[[RemoteRecord], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,14 @@ class _Ended:
 
 
 @contextmanager
-def ahead(pages: Iterable[Page]) -> Iterator[Iterator[Lot]]:
-    """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error."""
+def ahead(pages: Iterable[Page], look: Look = lambda _record: None) -> Iterator[Iterator[Lot]]:
+    """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error.
+
+    `look`: at each record, in that thread.
+    """
     waiting: queue.Queue[Page | _Ended] = queue.Queue(AHEAD)
     stop = threading.Event()
-    thread = threading.Thread(target=_read, args=(pages, waiting, stop), name="pull", daemon=True)
+    thread = threading.Thread(target=_read, args=(pages, look, waiting, stop), name="pull", daemon=True)
     thread.start()
     try:
         yield _lots(waiting)
@@ -86,10 +92,12 @@ def ahead(pages: Iterable[Page]) -> Iterator[Iterator[Lot]]:
         thread.join()
 
 
-def _read(pages: Iterable[Page], waiting: queue.Queue[Page | _Ended], stop: threading.Event) -> None:
+def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[Page | _Ended], stop: threading.Event) -> None:
     ended = _Ended()
     try:
         for page in pages:
+            for record in page.records:
+                look(record)
             if not _put(waiting, page, stop):
                 break
     except Exception as error:  # noqa: BLE001 - raised where the lots are used

@@ -62,7 +62,7 @@ def _read(opened: Ground, now: Window) -> bool:
     asked = now.request(opened.flow)
     listing: Iterator[Page] = iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=asked))
     try:
-        with pages.ahead(pages.watched(listing, asked.position)) as lots:
+        with pages.ahead(pages.watched(listing, asked.position), opened.flow.glances.ahead) as lots:
             for lot in lots:
                 _store(opened, now, lot)
                 if job.interrupted() and lot.position is not None:

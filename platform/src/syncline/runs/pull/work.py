@@ -10,6 +10,8 @@ from syncline.ledger.records import Problem, Scope
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.engine.inbound import InboundMapping
 
+from .glance import Glances
+
 
 @dataclass(frozen=True)
 class Inflow:
@@ -23,6 +25,7 @@ class Inflow:
     scope: Scope
     mapping: CompiledMapping
     inbound: InboundMapping
+    glances: Glances
     mode: str
     deletes: bool
     whole: bool = False
