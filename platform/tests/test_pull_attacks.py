@@ -119,6 +119,51 @@ class TestRuns:
         assert world.here()["Name 0"][1] == "Elsewhere"
 
 
+class TestStale:
+    def test_a_page_read_before_our_write_was_answered_does_not_undo_it(self, world: World) -> None:
+        """The page is read, then ours is pushed by another part, then the page is stored."""
+        sync, ids, users = both(world, 2)
+        world.vendor.edit(ids[0], name="Theirs")
+        read = world.vendor.pages
+
+        def slow(table: str, request: Any) -> Any:
+            pages = list(read(table, request))
+            world.vendor.pages = read  # type: ignore[method-assign]
+            edit(users[0], last_name="Ours")
+            push_keys(sync, [str(users[0].pk)])
+            claim = execute.claims.claim("other", urgent=True)
+            assert claim
+            execute.execute(claim)
+            yield from pages
+
+        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.changes(sync)
+
+        assert ours(users[0])[2] == "Ours"
+        assert ours(users[0])[0] == "Theirs"
+
+    def test_a_page_read_before_a_newer_look_does_not_undo_it(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        world.vendor.edit(ids[0], city="Older")
+        read = world.vendor.pages
+
+        def slow(table: str, request: Any) -> Any:
+            pages = list(read(table, request))
+            world.vendor.pages = read  # type: ignore[method-assign]
+            world.vendor.edit(ids[0], city="Newer")
+            pull_ids(world.connection.pk, "people", [ids[0]])
+            claim = execute.claims.claim("other", urgent=True)
+            assert claim
+            execute.execute(claim)
+            yield from pages
+
+        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.changes(sync)
+
+        assert world.here()["Name 0"][1] == "Newer"
+
 
 
 class TestWriting:

@@ -38,7 +38,7 @@ class Inflow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A link, locked for the transaction in which it was read."""
+    """A link, locked for the transaction in which it was read. `fresher`: stored after the record that arrives was asked for."""
 
     id: int
     dataset: str
@@ -49,6 +49,7 @@ class Known:
     delivered: Mapping[str, str]
     seen: Mapping[str, str]
     associations: Mapping[str, list[str]] = field(default_factory=dict)
+    fresher: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be fetched once more: a write of ours is on its way to it, or not all is known yet."""
+    """To be fetched once more: a write of ours is or was on its way to it, it was looked at meanwhile, or not all is known yet."""
 
     record: RemoteRecord
     after: float = 0.0
