@@ -239,3 +239,42 @@ class TestWriting:
         run = world.run(sync)
 
         assert counts(run) == {"rejected": 500}
+
+
+class TestOddRecords:
+    @pytest.mark.parametrize("odd", ["a\0b@example.org", "a\ud800b@example.org"])
+    def test_texts_that_no_database_takes_hold_up_one_record_only(self, world: World, odd: str) -> None:
+        seed(world, 2)
+        world.vendor.seed("people", name="Odd", email=odd)
+        sync = world.pulling()
+
+        run = world.run(sync, seconds=10)
+
+        assert run.created == 2
+        assert run.rejected == 1
+
+    @pytest.mark.parametrize("odd", ["r\0x", "r\ud800x", "r" * 201])
+    def test_ids_that_no_database_takes_hold_up_one_record_only(self, world: World, odd: str) -> None:
+        (first, second) = seed(world, 2)
+        table = world.vendor.tables["people"]
+        held = table.pop(second)
+        held.id = odd
+        table[odd] = held
+        world.vendor.touch(odd)
+        sync = world.pulling()
+
+        run = world.run(sync, seconds=10)
+
+        assert counts(run) == {"created": 1, "rejected": 1}
+
+    def test_somebody_types_nonsense_over_our_key(self, world: World) -> None:
+        """The others are still found by theirs."""
+        mine = User.objects.create(username="u1", first_name="Mine", email="")
+        sync = world.pulling()
+        key = f"{Installation.current_id()}:test.person:"
+        world.vendor.seed("people", name="Nonsense", email="x@example.org", own_key=f"{key}abc")
+        there = world.vendor.seed("people", name="Theirs", email="theirs@example.org", own_key=f"{key}{mine.pk}")
+
+        world.run(sync)
+
+        assert world.linked()[there] == str(mine.pk)

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from django.db import connections
 
 from syncline.contract import Page, Permanent, RemoteRecord, Retryable
+from syncline.ledger.storable import storable
 
 LOT = 1000
 """Records that are stored together at most, when they come faster than they can be stored."""
+
+LONGEST_ID = 200
 
 AHEAD = 12
 """Pages that may wait to be stored."""
@@ -48,10 +51,10 @@ def watched(pages: Iterable[Page], begun_at: str | None) -> Iterator[Page]:
 
 
 def tidy(records: Iterable[RemoteRecord]) -> tuple[list[RemoteRecord], int]:
-    """Each record once, as it came last, in the order of their ids; and how many had none."""
+    """Each record once, as it came last, in the order of their ids; and how many had none that the ledger can hold."""
     found, nameless = {}, 0
     for record in records:
-        if record.id:
+        if record.id and len(record.id) <= LONGEST_ID and storable(record.id) == record.id:
             found[record.id] = record
         else:
             nameless += 1
