@@ -278,3 +278,29 @@ class TestOddRecords:
         world.run(sync)
 
         assert world.linked()[there] == str(mine.pk)
+
+    def test_an_e_mail_that_went_over_to_another_record_still_leads_to_ours(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        world.vendor.edit(ids[0], email="fresh@example.org")
+        world.changes(sync)
+        new = world.vendor.seed("people", name="New", email="p0@example.org")
+
+        run = world.changes(sync)
+
+        assert counts(run) == {"created": 1}
+        assert new in world.linked()
+
+    def test_a_record_in_the_place_of_an_archived_one_takes_ours_over(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        key = world.linked()[ids[0]]
+        world.vendor.archive(ids[0])
+        world.changes(sync)
+        new = world.vendor.seed("people", name="New", email="p0@example.org")
+
+        world.changes(sync)
+
+        assert world.linked().get(new) == key

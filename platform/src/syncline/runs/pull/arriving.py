@@ -83,6 +83,8 @@ def _land(
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
     index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
+    if not flow.whole:  # at the end of a listing all is forgotten that was not in it
+        index_rows.outlive(flow.scope, ground.spec, [*(r.id for r in records), *_merged(records)], age())
     there = [record for record in records if not record.archived]
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
