@@ -165,6 +165,27 @@ class TestStale:
         assert world.here()["Name 0"][1] == "Newer"
 
 
+class TestTwoWay:
+    def test_a_value_of_ours_that_cannot_go_there_is_not_overwritten(self, world: World) -> None:
+        sync, ids, users = both(world, 2)
+        edit(users[0], first_name="A name of far too many characters")
+        world.vendor.edit(ids[0], city="Moved")
+
+        world.run(sync)
+        world.run(sync)
+
+        assert ours(users[0])[0] == "A name of far too many characters"
+        assert ours(users[0])[2] == "Moved"
+
+    def test_a_record_that_the_filter_leaves_out_is_not_overwritten(self, world: World) -> None:
+        sync, ids, users = both(world, 2, filter="city != 'Private'")
+        edit(users[0], last_name="Private", first_name="Mine")
+        world.vendor.edit(ids[0], email="moved@example.org")
+
+        world.run(sync)
+
+        assert ours(users[0])[0] == "Mine"
+
 
 class TestWriting:
     def test_a_reference_to_what_is_not_here_any_more_holds_up_one_record_only(self, world: World) -> None:
@@ -239,6 +260,17 @@ class TestWriting:
         run = world.run(sync)
 
         assert counts(run) == {"rejected": 500}
+
+    def test_a_sync_that_only_creates_changes_nothing_afterwards(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling(mode="create")
+        world.run(sync)
+        world.vendor.edit(ids[0], city="Elsewhere")
+
+        run = world.run(sync)
+
+        assert world.here()["Name 0"][1] == "City 0"
+        assert counts(run) == {"unchanged": 2}
 
 
 class TestOddRecords:
