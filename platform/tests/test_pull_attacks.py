@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db.models import OuterRef, Subquery
 from syncline.connections.models import Installation
 from syncline.contract import Code, LocalChange, Op, RecordError, Status, Written
 from syncline.ledger.models import Link
@@ -69,6 +71,26 @@ def teams(world: World, *names: str) -> tuple[list[Group], list[str]]:
     groups = [Group.objects.create(name=name) for name in names]
     world.run(world.teams())
     return groups, [str(Link.objects.get(dataset="test.team", local_key=str(g.pk)).remote_id) for g in groups]
+
+
+def theirs_city(world: World, id_: str) -> object:
+    return world.vendor.tables["people"][id_].properties.get("city")
+
+
+def _one_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`teams` holds one team."""
+    fields = tuple(replace(f, many=False) if f.name == "teams" else f for f in WrittenPeople.info.fields)
+    monkeypatch.setattr(WrittenPeople, "info", replace(WrittenPeople.info, fields=fields))
+    first = Subquery(
+        User.groups.through.objects.filter(user_id=OuterRef("pk")).order_by("group_id").values("group_id")[:1]
+    )
+    monkeypatch.setattr(WrittenPeople, "annotations", {**WrittenPeople.annotations, "teams": first})
+
+    def one(self: WrittenPeople, user: User, values: Any) -> None:
+        if "teams" in values:
+            user.groups.set([int(values["teams"])] if values["teams"] else [])
+
+    monkeypatch.setattr(WrittenPeople, "_teams", one)
 
 
 class TestRuns:
@@ -185,6 +207,80 @@ class TestTwoWay:
         world.run(sync)
 
         assert ours(users[0])[0] == "Mine"
+
+    def test_a_team_left_here_is_not_joined_again(self, world: World) -> None:
+        (red,), (there,) = teams(world, "Red")
+        sync, ids, users = both(world, 2, teams=True)
+        world.vendor.join(ids[0], there)
+        world.run(sync)
+        assert list(users[0].groups.all()) == [red]
+        users[0].groups.clear()
+        world.vendor.edit(ids[0], city="Moved")
+
+        world.run(sync)
+        world.run(sync)
+
+        assert list(users[0].groups.all()) == []
+        assert world.vendor.tables["people"][ids[0]].associated == set()
+        assert ours(users[0])[2] == "Moved"
+
+    def test_a_team_joined_here_while_theirs_changed_is_pushed(self, world: World) -> None:
+        (red,), (there,) = teams(world, "Red")
+        sync, ids, users = both(world, 2, teams=True)
+        users[0].groups.add(red)
+        world.vendor.edit(ids[0], city="Moved")
+
+        world.run(sync)
+
+        assert world.vendor.tables["people"][ids[0]].associated == {there}
+
+    def test_what_one_field_cannot_hold_is_not_taken_away_there(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two teams there, room for one here: the other one is not ours to remove."""
+        _one_team(monkeypatch)
+        groups, there = teams(world, "Red", "Blue")
+        sync, ids, users = both(world, 2, teams=True)
+        world.vendor.join(ids[0], *there)
+        world.run(sync)
+        assert users[0].groups.count() == 1
+        edit(users[0], last_name="Moved")
+
+        world.run(sync)
+
+        assert world.vendor.tables["people"][ids[0]].associated == set(there)
+        assert theirs_city(world, ids[0]) == "Moved"
+
+    def test_one_team_for_another_here_while_theirs_changed_is_pushed(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _one_team(monkeypatch)
+        (red, blue), (red_there, blue_there) = teams(world, "Red", "Blue")
+        sync, ids, users = both(world, 2, teams=True)
+        world.vendor.join(ids[0], red_there)
+        world.run(sync)
+        assert list(users[0].groups.all()) == [red]
+        users[0].groups.set([blue])
+        world.vendor.edit(ids[0], city="Moved")
+
+        world.run(sync)
+        world.run(sync)
+
+        assert list(users[0].groups.all()) == [blue]
+        assert world.vendor.tables["people"][ids[0]].associated == {blue_there}
+        assert ours(users[0])[2] == "Moved"
+
+    def test_one_team_for_another_there_comes_here(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        _one_team(monkeypatch)
+        (_, blue), (red_there, blue_there) = teams(world, "Red", "Blue")
+        sync, ids, users = both(world, 2, teams=True)
+        world.vendor.join(ids[0], red_there)
+        world.run(sync)
+        world.vendor.join(ids[0], blue_there)
+
+        world.run(sync)
+        world.run(sync)
+
+        assert list(users[0].groups.all()) == [blue]
+        assert world.vendor.tables["people"][ids[0]].associated == {blue_there}
 
 
 class TestWriting:

@@ -104,7 +104,7 @@ def _with_references(one: Arrived, refs: Referred) -> Arrived:
     values = {**one.values, **refs.values}
     op = one.op or (Op.UPDATE if refs.values else None)
     seen = {**one.seen, MAPPED_BY: OPEN} if refs.missing else one.seen
-    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing)
+    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing, linked=refs.agreed)
 
 
 OPEN = "open"

@@ -78,7 +78,7 @@ class Arrived:
     """What a record needs here. `op` None: nothing is written.
 
     `seen`: fingerprints once that is done; `agreed`: properties whose values are the same on both sides then; `associations`: the
-    same for those. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
+    same for those, `linked`: for which object types they are complete. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
     """
 
     record: RemoteRecord
@@ -92,6 +92,7 @@ class Arrived:
     clashes: tuple[Clash, ...] = ()
     pushes: bool = False
     waits: Problem | None = None
+    linked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

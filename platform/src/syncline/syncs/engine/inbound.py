@@ -41,13 +41,17 @@ class InboundRule:
 
 @dataclass(frozen=True, slots=True)
 class InboundReference:
-    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`."""
+    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`.
+
+    `pushed`: so are ours there.
+    """
 
     object_type: str
     dataset: str
     field: str
     many: bool
     required: bool
+    pushed: bool = False
 
 
 class InboundMapping:
@@ -124,7 +128,7 @@ def compile_inbound(content: MappingContent, dataset: DatasetInfo, object_type: 
         if not rule.association
     )
     references = tuple(
-        InboundReference(rule.target, f.reference, f.name, f.many, f.required)
+        InboundReference(rule.target, f.reference, f.name, f.many, f.required, rule.pushes and content.pushes)
         for rule in pulling
         if rule.association and (f := dataset.field(rule.source)) is not None
     )
