@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +13,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import DatabaseError, connections, transaction
 from django.db.models import OuterRef, Subquery
 from syncline.connections.models import Installation
-from syncline.contract import Code, LocalChange, Op, RecordError, Status, Written
+from syncline.contract import Code, LocalChange, RecordError, RemoteRecord, Status, Written
 from syncline.ledger.models import Link
-from syncline.ledger.pulled import Arrival
+from syncline.ledger.pulled import Conflict
 from syncline.runs import execute
-from syncline.runs.models import Run, RunPart
+from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
+from syncline.runs.pull.decide import decide
 from syncline.runs.pull.start import pull_ids
-from syncline.runs.start import cancel, push_keys, start_run
+from syncline.runs.push import prepare as preparation
+from syncline.runs.start import cancel, push_keys
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
@@ -91,6 +96,20 @@ def _one_team(monkeypatch: pytest.MonkeyPatch) -> None:
             user.groups.set([int(values["teams"])] if values["teams"] else [])
 
     monkeypatch.setattr(WrittenPeople, "_teams", one)
+
+
+def _link(world: World, user: User, remote_id: str) -> None:
+    """As a push does it that adopts a record."""
+    Link.objects.create(
+        connection=world.connection,
+        object_type="people",
+        dataset="test.person",
+        local_key=str(user.pk),
+        remote_id=remote_id,
+        state=State.DELIVERED,
+        revision=2,
+    )
+    connections.close_all()
 
 
 class TestRuns:
@@ -185,6 +204,28 @@ class TestStale:
         world.changes(sync)
 
         assert world.here()["Name 0"][1] == "Newer"
+
+
+class TestDrift:
+    def test_a_property_that_is_not_there_any_more_clears_nothing_here(self, world: World) -> None:
+        """It was taken out of the account since its definitions were asked for: its values are not in the answers."""
+        ids = seed(world, 3)
+        sync = world.pulling()
+        world.run(sync)
+        record = world.vendor.record
+
+        def without(held: Any, names: Sequence[str], associations: Sequence[str] = ()) -> RemoteRecord:
+            found = record(held, names, associations)
+            return replace(found, properties={n: v for n, v in found.properties.items() if n != "city"})
+
+        world.vendor.record = without  # type: ignore[method-assign]
+        world.vendor.edit(ids[0], name="Renamed")
+        pull_ids(world.connection.pk, "people", [ids[0]])
+        execute.work(20)
+        world.run(sync)
+
+        assert world.here()["Renamed"][1] == "City 0"
+        assert world.here()["Name 1"][1] == "City 1"
 
 
 class TestTwoWay:

@@ -146,7 +146,8 @@ def _two_way(
         if rule.remote not in flow.shared:
             agreed.add(rule.remote)
             continue
-        if rule.remote not in ours:  # ours is not valid there, or the filter leaves the record out: it stays as it is
+        if rule.remote not in ours or rule.remote not in record.properties:
+            # ours is not valid there, or the filter leaves the record out, or it is not known there: it stays as it is
             values.pop(rule.field, None)
             _as_before(now, known, rule.remote)
             now[MAPPED_BY] = OPEN

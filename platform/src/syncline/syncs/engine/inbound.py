@@ -76,7 +76,7 @@ class InboundMapping:
         self._filter = filter
 
     def map(self, properties: Mapping[str, Value]) -> Mapped:
-        """Values by field; a property that is missing counts as empty."""
+        """Values by field. What is missing is not known there any more, and left alone here; only a new record may need it."""
         row = {name: properties.get(name) for name in self.properties}
         if self._filter is not None and (outside := _outside(self._filter, row)) is not None:
             return outside
@@ -84,7 +84,9 @@ class InboundMapping:
         problems: list[FieldProblem] = []
         for one in self.rules:
             try:
-                values[one.field] = one.rule.value(row)
+                value = one.rule.value(row)
+                if one.remote in properties:
+                    values[one.field] = value
             except NoValue as error:
                 problems.append(error.problem)
         return Mapped(values, {}, True, tuple(problems))
