@@ -228,6 +228,122 @@ class TestDrift:
         assert world.here()["Name 1"][1] == "City 1"
 
 
+class TestTogether:
+    def test_a_lot_in_which_a_push_takes_a_record_over_is_tried_again(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its link is stored by somebody else between the look and the write."""
+        ids = seed(world, 3)
+        sync = world.pulling()
+        mine = User.objects.create(username="u1", first_name="Mine", email="")
+        write = WrittenPeople.write
+
+        def meanwhile(self: WrittenPeople, changes: Sequence[LocalChange], owner: Any) -> list[Written]:
+            if not Link.objects.exists():
+                thread = threading.Thread(target=_link, args=(world, mine, ids[1]))
+                thread.start()
+                thread.join()
+            return write(self, changes, owner)
+
+        monkeypatch.setattr(WrittenPeople, "write", meanwhile)
+
+        run = world.run(sync)
+
+        assert run.state == Run.State.SUCCEEDED
+        assert world.linked()[ids[1]] == str(mine.pk)
+        assert User.objects.filter(is_staff=False).count() == 3
+
+    def test_ours_that_is_pushed_while_it_is_taken_over_keeps_its_record(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Found by its e-mail as not linked; linked to another remote record before the lot is stored."""
+        (there,) = seed(world, 1)
+        sync = world.pulling()
+        mine = User.objects.create(username="u1", first_name="Mine", email="p0@example.org")
+        write = WrittenPeople.write
+
+        def meanwhile(self: WrittenPeople, changes: Sequence[LocalChange], owner: Any) -> list[Written]:
+            if not Link.objects.exists():
+                thread = threading.Thread(target=_link, args=(world, mine, "r999"))
+                thread.start()
+                thread.join()
+            return write(self, changes, owner)
+
+        monkeypatch.setattr(WrittenPeople, "write", meanwhile)
+
+        world.run(sync)
+
+        assert world.linked() == {"r999": str(mine.pk)}
+        assert world.arrivals()[there][0] == "ambiguous"
+
+    def test_records_by_their_ids_beside_a_listing_leave_its_candidates_alone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Our records cannot be found quickly, so that each part has a list of its own."""
+        monkeypatch.setattr(WrittenPeople, "find", lambda self, field, values: None)
+        ids = seed(world, 25)
+        for number in range(25):
+            User.objects.create(username=f"u{number}", first_name="Mine", email=f"p{number}@example.org")
+        sync = world.pulling()
+        read = world.vendor.pages
+
+        def slow(table: str, request: Any) -> Any:
+            pages = list(read(table, request))
+            world.vendor.pages = read  # type: ignore[method-assign]
+            pull_ids(world.connection.pk, "people", [ids[0]])
+            claim = execute.claims.claim("other", urgent=True)
+            assert claim
+            with monkeypatch.context() as broken:
+                broken.setattr(preparation, "_copy_candidates", lambda *_: None)  # as seen in the middle of it
+                execute.execute(claim)
+            yield from pages
+
+        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+
+        world.run(sync)
+
+        assert User.objects.filter(is_staff=False).count() <= 26
+
+    def test_a_decision_waits_for_a_lot_and_not_for_ever(self, world: World) -> None:
+        """Both want the link first."""
+        sync, ids, users = both(world, 2)
+        edit(users[0], last_name="Ours")
+        world.vendor.edit(ids[0], city="Theirs")
+        world.run(sync)
+        conflict = Conflict.objects.get()
+        locked: list[str] = []
+
+        def decided() -> None:
+            try:
+                decide(conflict, "here", world.owner)
+                locked.append("decided")
+            except DatabaseError as error:
+                locked.append(type(error).__name__)
+            finally:
+                connections.close_all()
+
+        with transaction.atomic():
+            Link.objects.select_for_update().get(pk=conflict.link_id)
+            thread = threading.Thread(target=decided)
+            thread.start()
+            time.sleep(0.5)
+            Conflict.objects.filter(pk=conflict.pk).update(here="looked at")
+        thread.join(10)
+
+        assert locked == ["decided"]
+
+    def test_a_conflict_ends_with_its_record(self, world: World) -> None:
+        sync, ids, users = both(world, 2)
+        edit(users[0], last_name="Ours")
+        world.vendor.edit(ids[0], city="Theirs")
+        world.run(sync)
+        world.vendor.archive(ids[0])
+        world.changes(sync)
+
+        run = world.changes(sync)
+
+        assert "conflict" not in run.reason
+
 class TestTwoWay:
     def test_a_value_of_ours_that_cannot_go_there_is_not_overwritten(self, world: World) -> None:
         sync, ids, users = both(world, 2)

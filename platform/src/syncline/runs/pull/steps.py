@@ -50,7 +50,9 @@ def pull_pages(job: Job) -> None:
 def _stage(job: Job) -> None:
     """All our unlinked records become candidates: which of them is a remote record may be?"""
     if job.mapping.content.match.steps:
-        preparation.stage_candidates(job.identifying(), job.alive)
+        work = job.identifying()
+        source = replace(work.source, run_id=ground.candidates_of(job))
+        preparation.stage_candidates(replace(work, source=source), job.alive)
         preparation.analyse()
 
 
@@ -179,7 +181,6 @@ def look_for_missing(job: Job) -> None:
             if job.interrupted():
                 claims.release(job.claim.fence)
                 return
-    missing.forget(job.run.pk)
     claims.finish(job.claim.fence)
 
 
