@@ -65,7 +65,7 @@ def nameless(ground: Ground, number: int) -> int:
             cause=blake2b(f"nameless {ground.job.part.pk}".encode(), digest_size=12).hexdigest(),
             state=Link.State.REJECTED,
             code="nameless",
-            message="Records came without an id and were left out. Report it to the connector's author.",
+            message="Records came without an id that can be kept, and were left out. Report it to the connector's author.",
             next_step="Report it to the connector's author, with the run's number.",
             count=number,
         )

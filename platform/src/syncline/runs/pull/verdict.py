@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db import connection
 
-from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.ledger.pulled import Arrival, Conflict, Listed
-from syncline.runs.models import Run
+from syncline.runs.models import Run, RunPart
 
 _QUIET = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
@@ -32,7 +32,8 @@ def troubles(run: Run) -> list[tuple[int, str]]:
     )
     for state in open_.values_list("state", flat=True):
         states[Link.State(state)] = states.get(Link.State(state), 0) + 1
-    conflicts = Conflict.objects.filter(sync_id=run.sync_id, decided_at__isnull=True).count()
+    open_conflicts = Conflict.objects.filter(sync_id=run.sync_id, decided_at__isnull=True)
+    conflicts = open_conflicts.exclude(link__state__in=(Link.State.GONE, Link.State.MERGED)).count()
     return [
         (states[Link.State.REJECTED], "from there rejected here"),
         (states[Link.State.AMBIGUOUS], "from there for review"),
@@ -55,3 +56,5 @@ def remarks(run: Run) -> list[str]:
 
 def tidy(run: Run) -> None:
     Listed.objects.filter(run_id=run.pk).delete()
+    fetching = run.parts.filter(kind=RunPart.Kind.FETCH).values_list("pk", flat=True)
+    Candidate.objects.filter(run_id__in=[-pk for pk in fetching]).delete()
