@@ -89,7 +89,7 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     settled = [one.record.id for one in lot.quiet] + [one.arrived.record.id for one in landed if not one.arrived.waits]
     pull_writer.forget_problems(cursor, flow.sync_id, [*settled, *(r.id for r in records if r.archived), *_merged(records)])
     noting.overlaps(cursor, ground, landed, links)
-    noting.later(ground, lot.later)
+    noting.later(cursor, ground, lot.later)
     return counts
 
 

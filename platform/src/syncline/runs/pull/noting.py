@@ -25,6 +25,7 @@ PAUSE = 10.0
 """Seconds after which a record is fetched again to which a write of ours was on its way."""
 
 MAX_ROUNDS = 6
+_TOO_OFTEN = f"Put off {MAX_ROUNDS} times in one run: a write to it still waits for its answer."
 
 
 def problems(cursor: CursorWrapper, ground: Ground, refused: Iterable[Refused], waiting: Iterable[Refused]) -> None:
@@ -92,13 +93,13 @@ def overlaps(cursor: CursorWrapper, ground: Ground, landed: Sequence[Landed], li
     conflicts.close(cursor, links, {one.local_key: one.arrived.agreed for one in landed if one.arrived.agreed})
 
 
-def later(ground: Ground, those: Sequence[Later]) -> None:
+def later(cursor: CursorWrapper, ground: Ground, those: Sequence[Later]) -> None:
     """Become parts of their own, in the transaction that moves the position past them."""
     part = ground.job.part
     for after in sorted({one.after for one in those}):
         ids = sorted({one.record.id for one in those if one.after == after})
         if part.round >= MAX_ROUNDS:
-            _given_up(ground, ids)
+            _given_up(cursor, ground, ids)
             continue
         RunPart.objects.create(
             run_id=ground.flow.run_id,
@@ -113,14 +114,18 @@ def later(ground: Ground, those: Sequence[Later]) -> None:
         transaction.on_commit(lambda: background.ring(QUEUE))
 
 
-def _given_up(ground: Ground, ids: Sequence[str]) -> None:
+def _given_up(cursor: CursorWrapper, ground: Ground, ids: Sequence[str]) -> None:
+    """The position is past them, so that the next run is told which they are."""
     told = ErrorGroup(
         run_id=ground.flow.run_id,
         cause=f"put off {ground.job.part.pk}",
         state=Link.State.PENDING,
         code="put_off",
-        message=f"Put off {MAX_ROUNDS} times in this run: a write to these records still waits for its answer.",
+        message=_TOO_OFTEN,
         count=len(ids),
         samples=list(ids[:20]),
     )
     ErrorGroup.objects.bulk_create([told], ignore_conflicts=True)
+    problem = Problem("put_off", _TOO_OFTEN)
+    kept = [pull_writer.PulledProblem(id_, Link.State.PENDING, problem) for id_ in ids]
+    pull_writer.store_problems(cursor, ground.flow.sync_id, ground.flow.run_id, kept)

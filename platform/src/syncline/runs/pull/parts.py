@@ -32,8 +32,8 @@ def add_ids(run: Run, ids: Sequence[str], priority: int) -> None:
 
 
 def _unplaced(run: Run) -> list[str]:
-    """Those that wait for another record, and once a day, or when a person asks, all others."""
+    """Those that wait for another record or for being fetched, and once a day, or when a person asks, all others."""
     found = Arrival.objects.filter(sync_id=run.sync_id)
     if run.kind != Run.Kind.RETRY:
-        found = found.filter(Q(state=Link.State.WAITING) | Q(checked_at__lt=Now() - AGAIN_AFTER))
+        found = found.filter(Q(state__in=(Link.State.WAITING, Link.State.PENDING)) | Q(checked_at__lt=Now() - AGAIN_AFTER))
     return list(found.order_by("checked_at").values_list("remote_id", flat=True)[:MOST])
