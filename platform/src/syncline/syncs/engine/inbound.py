@@ -18,7 +18,7 @@ from .rules import CompiledRule, NoValue, Row, compile_rule
 from .sides import as_dataset, as_object, turned
 
 MAPPED_BY: Final = "="
-"""Key, among the fingerprints of what was seen, of the digest of the mapping that it was pulled by."""
+"""Key, among the fingerprints of what was seen, of the digest over all of it and the mapping that it was pulled by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,6 @@ class InboundMapping:
         properties: tuple[str, ...],
     ) -> None:
         self.rules, self.references, self.properties = rules, references, properties
-        self.by_property = {rule.remote: rule for rule in rules}
         self.digest = digest_of(
             [content.to_json(), [(r.remote, r.field, str(r.rule.prop.kind)) for r in rules], [r.field for r in references]]
         )
@@ -86,15 +85,12 @@ class InboundMapping:
         return Mapped(values, {}, True, tuple(problems))
 
     def seen(self, properties: Mapping[str, Value]) -> dict[str, str]:
-        """Fingerprints of what the rules read, with the mapping's own digest."""
-        prints = {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
-        prints[MAPPED_BY] = self.digest
-        return prints
+        """Fingerprints of what the rules read."""
+        return {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
 
     def brief(self, properties: Mapping[str, Value], references: Mapping[str, tuple[str, ...]]) -> str:
         """One digest over all that the rules read, for records of which nothing finer is kept."""
-        read = {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
-        read |= {f"→{name}": ",".join(ids) for name, ids in references.items()}
+        read = self.seen(properties) | {f"→{name}": ",".join(ids) for name, ids in references.items()}
         return digest({**read, MAPPED_BY: self.digest})
 
 
