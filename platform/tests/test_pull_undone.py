@@ -164,3 +164,19 @@ def test_a_refused_record_that_is_gone_there_is_forgotten_by_a_whole_listing(wor
 
     assert world.arrivals() == {}
     assert run.state == Run.State.SUCCEEDED
+
+
+def test_problems_of_both_sides_are_tried_again_by_one_run(world: World) -> None:
+    """The push of a two-way sync follows its pull, also where only chosen records are pulled."""
+    [theirs] = seed(world, 1)
+    world.vendor.edit(theirs, name="broken")
+    WrittenPeople.poisoned = {"broken"}
+    sync = world.pulling("two_way")
+    world.run(sync)
+    WrittenPeople.poisoned = set()
+    User.objects.create(username="b", first_name="Ours", email="ours@example.org")
+
+    run = world.run(sync, Run.Kind.RETRY)
+
+    assert (run.state, run.created) == (Run.State.SUCCEEDED, 2)
+    assert {record.properties["name"] for record in world.vendor.tables["people"].values()} == {"broken", "Ours"}

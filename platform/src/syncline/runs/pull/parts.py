@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
 from syncline.runs.models import Run, RunPart
+from syncline.syncs.engine import Direction
 
 AGAIN_AFTER = dt.timedelta(days=1)
 IDS_PER_PART = 2000
@@ -18,9 +19,12 @@ MOST = 50_000
 
 
 def add(run: Run, priority: int) -> None:
-    """A whole run lists everything, one for problems fetches what found no place, one for changes does both where it is due."""
+    """A whole run lists everything, one for problems fetches what found no place, one for changes does both where it is due.
+
+    One for problems that also pushes asks for changes as well: its push waits for the end of a pull.
+    """
     ids = [] if run.kind == Run.Kind.FULL else _unplaced(run)
-    if run.kind != Run.Kind.RETRY or not ids:
+    if run.kind != Run.Kind.RETRY or not ids or run.sync.direction == Direction.TWO_WAY:
         RunPart.objects.create(run=run, kind=RunPart.Kind.PULL, priority=priority)
     add_ids(run, ids, priority)
 
