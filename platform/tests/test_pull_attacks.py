@@ -19,7 +19,7 @@ from syncline.connections.models import Installation
 from syncline.contract import Code, LocalChange, RecordError, RemoteRecord, Status, Written
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Conflict
-from syncline.runs import execute
+from syncline.runs import claims, execute
 from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
 from syncline.runs.pull.decide import decide
@@ -170,12 +170,12 @@ class TestStale:
             world.vendor.pages = read  # type: ignore[method-assign]
             edit(users[0], last_name="Ours")
             push_keys(sync, [str(users[0].pk)])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
         world.changes(sync)
 
         assert ours(users[0])[2] == "Ours"
@@ -193,12 +193,12 @@ class TestStale:
             world.vendor.pages = read  # type: ignore[method-assign]
             world.vendor.edit(ids[0], city="Newer")
             pull_ids(world.connection.pk, "people", [ids[0]])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
         world.changes(sync)
 
         assert world.here()["Name 0"][1] == "Newer"
@@ -289,14 +289,14 @@ class TestTogether:
             pages = list(read(table, request))
             world.vendor.pages = read  # type: ignore[method-assign]
             pull_ids(world.connection.pk, "people", [ids[0]])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             with monkeypatch.context() as broken:
                 broken.setattr(preparation, "_copy_candidates", lambda *_: None)  # as seen in the middle of it
                 execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
 
         world.run(sync)
 

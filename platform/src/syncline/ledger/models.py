@@ -16,8 +16,8 @@ class Link(models.Model):
     `source_hash`: PostgreSQL's hash of the source row as it was when everything about it was settled.
     `uncertain_at`: when a write ended without an answer; null while it is on its way, or when its worker died.
     `last_run_id`: the last run that counted the record. `seen`: property → fingerprint of the canonical value that the remote
-    record had when both sides last agreed; what differs from it was changed there. "=" holds the digest of the mapping it was
-    pulled by.
+    record had when both sides last agreed; what differs from it was changed there. "=" holds one digest over all that was read
+    and the mapping it was pulled by.
     """
 
     class State(models.TextChoices):

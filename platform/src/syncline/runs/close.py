@@ -19,6 +19,7 @@ from . import removals
 from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
+from .pull import undone as pull_undone
 from .pull import verdict as pull_verdict
 from .queue import QUEUE, mark_followers
 from .undone import give_back
@@ -68,6 +69,7 @@ def close_run(run_id: int) -> Run | None:
         run.finished_at = timezone.now()
         run.save()
         give_back(run.pk)
+        pull_undone.keep(run)
         pull_verdict.tidy(run)
         mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()

@@ -5,4 +5,5 @@ pages      lots of records, read ahead of their use    arriving  one lot, from r
 deciding   what one record needs (pure)                finding   which record of ours it is
 glance     what can be said without the database (pure)
 local      rows here: locked, read, written            gone      what is not there any more
+undone     what a run was to fetch and did not
 """

@@ -9,13 +9,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from syncline import background
+from syncline.contract import ConfigError
 from syncline.runs.models import Run, RunPart
 from syncline.runs.queue import QUEUE
 from syncline.runs.start import JOINABLE, AlreadyRunning, check, created, start_run
 from syncline.syncs.engine import Direction
 from syncline.syncs.models import Sync
 
-from . import parts
+from . import parts, undone
 
 log = logging.getLogger("syncline.runs")
 
@@ -35,16 +36,31 @@ def pull_ids(connection_id: int, object_type: str, remote_ids: Sequence[str], tr
     """Pulls just these records into every dataset that a sync of this object pulls into; gives how many syncs do.
 
     In the caller's transaction, if there is one. AlreadyRunning while an active run of one of them cannot take it, ConfigError
-    why one cannot run.
+    why none of them can run; for one of several that cannot, the records are kept until it can.
     """
     syncs = Sync.objects.filter(
         connection_id=connection_id, object_type=object_type, direction__in=PULLING, enabled=True, current__isnull=False
     )
     with transaction.atomic():
         found = list(syncs.select_related("connection__owner", "current").order_by("pk"))
-        for sync in found:
-            pull_records(sync, remote_ids, trigger=trigger)
+        cannot = [(sync, error) for sync in found if (error := _refused(sync, remote_ids, trigger))]
+        if cannot and len(cannot) == len(found):
+            raise cannot[0][1]
+        for sync, error in cannot:
+            undone.put_by(sync, remote_ids, str(error))
     return len(found)
+
+
+def _refused(sync: Sync, remote_ids: Sequence[str], trigger: str) -> ConfigError | None:
+    """Why this sync cannot run, which is no reason to keep the records from another."""
+    try:
+        with transaction.atomic():
+            pull_records(sync, remote_ids, trigger=trigger)
+    except AlreadyRunning:
+        raise
+    except ConfigError as error:
+        return error
+    return None
 
 
 def pull_records(

@@ -8,6 +8,8 @@ from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.ledger.pulled import Arrival, Conflict, Listed
 from syncline.runs.models import Run, RunPart
 
+from .undone import NOT_FETCHED
+
 _QUIET = """
 INSERT INTO syncline_errorgroup (run_id, cause, state, code, property, message, next_step, count, samples)
 SELECT %s, %s || left(md5('quiet arrival' || state || code), 24), state, code, '', min(reason), '', count(*),
@@ -27,9 +29,7 @@ def explain_quiet(run: Run) -> None:
 def troubles(run: Run) -> list[tuple[int, str]]:
     """What needs somebody, with numbers; of all records of the sync, not just of those that this run met."""
     open_ = Arrival.objects.filter(sync_id=run.sync_id)
-    states = dict.fromkeys(
-        (Link.State.REJECTED, Link.State.AMBIGUOUS, Link.State.WAITING, Link.State.EXCLUDED, Link.State.PENDING), 0
-    )
+    states = dict.fromkeys((Link.State.REJECTED, Link.State.AMBIGUOUS, Link.State.WAITING, Link.State.EXCLUDED), 0)
     for state in open_.values_list("state", flat=True):
         states[Link.State(state)] = states.get(Link.State(state), 0) + 1
     open_conflicts = Conflict.objects.filter(sync_id=run.sync_id, decided_at__isnull=True)
@@ -39,6 +39,7 @@ def troubles(run: Run) -> list[tuple[int, str]]:
         (states[Link.State.AMBIGUOUS], "from there for review"),
         (states[Link.State.WAITING], "from there waiting for another record"),
         (states[Link.State.EXCLUDED], "from there whose record here is gone"),
+        (open_.filter(code=NOT_FETCHED).count(), "from there not fetched yet"),
         (conflicts, f"conflict{'' if conflicts == 1 else 's'} for review"),
     ]
 
