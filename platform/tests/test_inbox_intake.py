@@ -378,6 +378,22 @@ def test_one_statement_stores_a_delivery(here: World, django_assert_num_queries:
     assert len(asked) == 4  # the address, and all of the rest
 
 
+def test_the_statement_of_an_intake_is_planned_once(here: World) -> None:
+    def prepared_ones() -> list[tuple[int, int]]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*), sum(generic_plans + custom_plans) FROM pg_prepared_statements WHERE statement ~ 'syncline_delivery'"
+            )
+            return list(cursor.fetchall())
+
+    here.post([event()])
+    ((statements, plans),) = prepared_ones()
+    for _ in range(3):
+        here.post([event()])
+    assert statements == 1
+    assert prepared_ones() == [(1, plans + 3)]
+
+
 def test_the_bell_rings_once_for_all_that_comes_within_a_moment(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[str] = []
     monkeypatch.setattr("syncline.background.ring", rung.append)
