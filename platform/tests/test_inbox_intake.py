@@ -310,6 +310,7 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
+    monkeypatch.setitem(reading._paces, "signed", timed.Pace())
     begun = time.monotonic()
     answers = [here.post(b"sleep 0.6").status_code for _ in range(timed.MOST_STUCK + 3)]
     assert time.monotonic() - begun < 0.55  # those beyond the most were not even tried

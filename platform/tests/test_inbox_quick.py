@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client, override_settings
 from syncline.connections.models import ConnectorState, Registration
-from syncline.inbox import addresses, timed
+from syncline.inbox import addresses, reading, timed
 from syncline.inbox.models import AddressName, WebhookAddress
 from syncline.inbox.remembered import MOST, Remembered
 
@@ -153,3 +153,58 @@ def test_a_thread_that_was_left_makes_no_more_calls_and_ends() -> None:
     stuck[0].join(5)
     assert not stuck[0].is_alive()
     assert timed._stuck.number == 0
+
+
+def proven() -> timed.Pace:
+    pace = timed.Pace()
+    for _ in range(timed.PROVEN):
+        assert pace.call(threading.get_ident, 5) != threading.get_ident()
+    return pace
+
+
+def test_who_was_quick_often_enough_is_called_at_once() -> None:
+    assert proven().call(threading.get_ident, 5) == threading.get_ident()
+
+
+def test_who_was_slow_once_or_took_too_long_is_watched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed, "QUICK", 0.05)
+    pace = proven()
+    pace.call(lambda: time.sleep(0.06), 5)
+    assert pace.call(threading.get_ident, 5) != threading.get_ident()
+    with pytest.raises(timed.TookTooLong):
+        pace.call(lambda: time.sleep(0.3), 0.1)
+    assert pace.quick == 0
+
+
+def test_one_that_hangs_holds_one_thread_and_the_others_are_watched() -> None:
+    pace, gate, begun = proven(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        gate.wait(10)
+
+    hanging = threading.Thread(target=pace.call, args=(hang, 0.05))
+    hanging.start()
+    assert begun.wait(5)
+    assert pace.call(threading.get_ident, 5) != threading.get_ident()
+    with pytest.raises(timed.TookTooLong):
+        pace.call(lambda: gate.wait(10), 0.05)
+    assert hanging.is_alive()
+    gate.set()
+    hanging.join(5)
+
+
+def test_errors_of_a_quick_call_come_through_and_leave_it_quick() -> None:
+    pace = proven()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            pace.call(lambda: 1 / 0, 5)
+    assert pace.call(threading.get_ident, 5) == threading.get_ident()
+
+
+def test_a_large_body_is_read_under_the_limit_even_by_who_is_quick(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reading._paces, "signed", proven())
+    monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
+    begun = time.monotonic()
+    assert here.post(b"sleep 0.5" + b" " * reading.SMALL).status_code == 202
+    assert time.monotonic() - begun < 0.4

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 ONLY_WHEN_ASKED: Final = 2**31  # repetitions after which psycopg prepares by itself; Django's None would forbid it altogether
 
@@ -19,20 +19,21 @@ def row(sql: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def rows(sql: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-    raw = _connected()
-    behind_pooler = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    held = connections[DEFAULT_DB_ALIAS]
+    raw = _connected(held)
+    behind_pooler = held.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     raw.prepare_threshold = None if behind_pooler else ONLY_WHEN_ASKED
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+    with held.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         return cursor.execute(sql.encode(), values, prepare=True).fetchall()
 
 
-def _connected() -> psycopg.Connection[Any]:
+def _connected(held: Any) -> psycopg.Connection[Any]:
     """As after Django's health check, but that costs a question to the server only when its line has something to tell."""
-    if connection.connection is not None and not connection.health_check_done and _silent(connection.connection):
-        connection.health_check_done = True
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    raw: psycopg.Connection[Any] = connection.connection
+    if held.connection is not None and not held.health_check_done and _silent(held.connection):
+        held.health_check_done = True
+    held.close_if_health_check_failed()
+    held.ensure_connection()
+    raw: psycopg.Connection[Any] = held.connection
     return raw
 
 
