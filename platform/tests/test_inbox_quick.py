@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client, override_settings
 from syncline.connections.models import ConnectorState, Registration
-from syncline.inbox import addresses, reading, timed
+from syncline.inbox import addresses, prepared, reading, timed
 from syncline.inbox.models import AddressName, WebhookAddress
 from syncline.inbox.remembered import MOST, Remembered
 
@@ -108,19 +108,41 @@ def test_other_paths_go_the_way_of_all(db: None, path: str) -> None:
     assert "default-src 'none'" not in Client().post(path, secure=True).get("Content-Security-Policy", "")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_line_that_the_server_ended_costs_no_delivery() -> None:
-    here = world.build()
-    assert here.post([event(key="a")]).status_code == 200
-    raw = connection.connection
-    other = connections.create_connection("default")
+def end_the_line() -> Any:
+    """As a restart of PostgreSQL does; gives what is left of the connection."""
+    raw, other = connection.connection, connections.create_connection("default")
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [raw.info.backend_pid])
     other.close()
     connection.close_if_unusable_or_obsolete()  # as at the beginning of each request; the test's client leaves it out
+    return raw
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_line_that_the_server_ended_costs_no_delivery() -> None:
+    here = world.build()
+    assert here.post([event(key="a")]).status_code == 200
+    raw = end_the_line()
     assert here.post([event(key="b")]).status_code == 200
     assert connection.connection is not raw
     assert [one.key for one in here.events()] == ["a", "b"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_host_is_healthy_when_postgresql_is_back() -> None:
+    assert Client().get("/healthz", secure=True).status_code == 200
+    end_the_line()
+    assert Client().get("/healthz", secure=True).status_code == 200
+
+
+def test_behind_a_pooler_nothing_is_prepared(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        (before,) = cursor.fetchone()
+        prepared.row("SELECT 1 AS told_a_pooler", {})
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert cursor.fetchone() == (before,)
 
 
 def test_calls_are_made_by_a_thread_that_stands_ready() -> None:
