@@ -65,7 +65,7 @@ def _meltano(peer: Peer, folder: Path, sandbox: RunningSandbox) -> Sequence[str]
     return [*command, "--catalog", _written(folder / "catalog.json", catalog)]
 
 
-AIRBYTE = Peer("airbyte-source-hubspot", "airbyte", "source-hubspot", 20_000, _airbyte)
+AIRBYTE = Peer("airbyte-source-hubspot", "airbyte", "source-hubspot", 10_000, _airbyte)
 MELTANO = Peer("meltano-tap-hubspot", "meltano", "tap-hubspot", 100_000, _meltano)
 ALL = (AIRBYTE, MELTANO)
 
