@@ -13,7 +13,7 @@ from .canonical import digest, fingerprint
 from .compile import Mapped
 from .content import MappingContent, Mode, WriteMode, digest_of
 from .expressions import EvaluationFailed, Expression
-from .problems import FieldProblem
+from .problems import FieldProblem, shorten
 from .rules import CompiledRule, NoValue, Row, compile_rule
 from .sides import as_dataset, as_object, turned
 
@@ -79,19 +79,47 @@ class InboundMapping:
         problems: list[FieldProblem] = []
         for one in self.rules:
             try:
+                _refuse_odd(one, row[one.remote])
                 values[one.field] = one.rule.value(row)
             except NoValue as error:
                 problems.append(error.problem)
         return Mapped(values, {}, True, tuple(problems))
 
     def seen(self, properties: Mapping[str, Value]) -> dict[str, str]:
-        """Fingerprints of what the rules read."""
-        return {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
+        """Fingerprints of what the rules read; `map` refuses what can have none."""
+        try:
+            return {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
+        except _ODD:
+            return {one.remote: _print(properties.get(one.remote)) for one in self.rules}
 
     def brief(self, properties: Mapping[str, Value], references: Mapping[str, tuple[str, ...]]) -> str:
         """One digest over all that the rules read, for records of which nothing finer is kept."""
         read = self.seen(properties) | {f"→{name}": ",".join(ids) for name, ids in references.items()}
         return digest({**read, MAPPED_BY: self.digest})
+
+
+_ODD: Final = (ValueError, TypeError, ArithmeticError, AttributeError)
+_PLAIN: Final = frozenset({str, bool, type(None)})
+
+
+def _print(value: Value) -> str:
+    try:
+        return fingerprint(value)
+    except _ODD:
+        return fingerprint(repr(value))
+
+
+def _refuse_odd(rule: InboundRule, value: Value) -> None:
+    """NoValue for what is no value of the contract: a connector's fault, which costs this record and no other."""
+    if type(value) in _PLAIN:
+        return
+    try:
+        fingerprint(value)
+    except _ODD:
+        kind, said = type(value).__name__, shorten(value)
+        told = f"“{rule.remote}” came as “{said}” ({kind}), which is no value. Report it to the connector's author."
+        problem = FieldProblem(rule.field, f"Rule {rule.remote} → {rule.field}", said, Code.INVALID_VALUE, told)
+        raise NoValue(problem) from None
 
 
 def _outside(expression: Expression, row: Row) -> Mapped | None:
