@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from syncline.connections import access
 from syncline.contract import ConfigError
+from syncline.ledger.models import Link
 from syncline.ledger.pulled import Conflict
 from syncline.runs.models import RunPart
 from syncline.runs.start import push_keys
@@ -41,6 +42,7 @@ def decide(conflict: Conflict, side: str, user: User) -> None:
             " this connection's syncs."
         )
     with transaction.atomic():
+        Link.objects.select_for_update().get(pk=conflict.link_id)  # first, as pulls and pushes do
         locked = (
             Conflict.objects.select_for_update(of=("self",)).select_related("sync__connection__owner", "link").get(pk=conflict.pk)
         )

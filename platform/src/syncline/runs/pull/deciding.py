@@ -38,8 +38,11 @@ def seen_now(flow: Inflow, record: RemoteRecord) -> dict[str, str]:
 
 
 def is_quiet(flow: Inflow, record: RemoteRecord, known: Known) -> bool:
-    """Whether there is nothing about it that was not there when it was last stored."""
-    return known.state not in (State.GONE, State.MERGED) and known.seen.get(MAPPED_BY) == brief(flow, record)
+    """Whether there is nothing about it that was not there when it was last stored, or nothing that concerns this sync."""
+    if known.state in (State.GONE, State.MERGED):
+        return False
+    before = known.seen.get(MAPPED_BY)
+    return before == brief(flow, record) or (flow.mode == Mode.CREATE and before != OPEN)
 
 
 def title(record: RemoteRecord, names: tuple[str, ...]) -> str:
@@ -101,7 +104,7 @@ def _with_references(one: Arrived, refs: Referred) -> Arrived:
     values = {**one.values, **refs.values}
     op = one.op or (Op.UPDATE if refs.values else None)
     seen = {**one.seen, MAPPED_BY: OPEN} if refs.missing else one.seen
-    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing)
+    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing, linked=refs.agreed)
 
 
 OPEN = "open"
@@ -140,8 +143,14 @@ def _two_way(
     clashes: list[Clash] = []
     pushes = False
     for rule in flow.inbound.rules:
-        if rule.remote not in flow.shared or rule.remote not in ours:
+        if rule.remote not in flow.shared:
             agreed.add(rule.remote)
+            continue
+        if rule.remote not in ours or rule.remote not in record.properties:
+            # ours is not valid there, or the filter leaves the record out, or it is not known there: it stays as it is
+            values.pop(rule.field, None)
+            _as_before(now, known, rule.remote)
+            now[MAPPED_BY] = OPEN
             continue
         here, there = ours[rule.remote], record.properties.get(rule.remote)
         side = _side(rule, here, there, known, newer)

@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connection
 
 from syncline.contract import Dataset, MatchStep, RemoteRecord
 from syncline.ledger.models import Link
 from syncline.ledger.records import Problem, Scope
+from syncline.ledger.storable import storable
 from syncline.runs.push.identities import WIDEST, index_name, step_values
 from syncline.syncs.engine import CompiledMapping, Mode
 
@@ -134,7 +137,7 @@ class Finder:
 
     def _own_key(self, record: RemoteRecord) -> str:
         value = record.properties.get(self.unique_key) if self.unique_key else None
-        text = str(value or "")
+        text = storable(str(value or ""))
         return text.removeprefix(self.key_prefix) if text.startswith(self.key_prefix) else ""
 
     def _keyed(self, records: Sequence[RemoteRecord]) -> dict[str, Ours]:
@@ -252,11 +255,19 @@ def _linked(key: str, remote_id: str, by: str) -> Problem:
 def _existing(dataset: Dataset, keys: Sequence[str]) -> list[str]:
     if not keys:
         return []
+    rows = dataset.rows((), "")
+    possible = [key for key in keys if _can_be(rows, dataset.key_field, key)]
+    found = rows.filter(**{f"{dataset.key_field}__in": possible}) if possible else rows.none()
+    return [str(key) for key in found.values_list(dataset.key_field, flat=True)]
+
+
+def _can_be(rows: Any, field: str, key: str) -> bool:
+    """Somebody may have typed over our key there; asks no database."""
     try:
-        rows = dataset.rows((), "").filter(**{f"{dataset.key_field}__in": list(keys)})
-        return [str(key) for key in rows.values_list(dataset.key_field, flat=True)]
-    except (ValueError, TypeError):  # somebody typed over our key there
-        return []
+        rows.filter(**{field: key})
+    except (ValueError, TypeError, ValidationError):
+        return False
+    return True
 
 
 def _links(scope: Scope, keys: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from django.db.backends.utils import CursorWrapper
 from syncline.contract import LocalChange, Op, Status, Written
 from syncline.ledger import pull_writer
 from syncline.ledger.models import ErrorGroup, Link
-from syncline.ledger.records import Problem
+from syncline.ledger.records import Outcome, Problem
+from syncline.ledger.writer import group
 from syncline.runs import guard
 from syncline.runs.job import Job
 from syncline.runs.models import PlanRow
@@ -49,7 +50,9 @@ def _delete(cursor: CursorWrapper, flow: Inflow, writer: Writer, lost: Sequence[
     done = [one for one in lost if written[one.remote_id].status is not Status.REJECTED]
     refused = [one for one in lost if written[one.remote_id].status is Status.REJECTED]
     pull_writer.vanished(cursor, flow.run_id, [one.id for one in done], REMOVED)
-    pull_writer.store_problems(cursor, flow.sync_id, flow.run_id, [_refusal(one, written[one.remote_id]) for one in refused])
+    problems = [_refusal(one, written[one.remote_id]) for one in refused]
+    pull_writer.store_problems(cursor, flow.sync_id, flow.run_id, problems)
+    group(cursor, flow.run_id, [Outcome(one.remote_id, 0, Link.State.REJECTED, problem=one.problem) for one in problems])
     return {"removed": len(done), "rejected": len(refused)}
 
 

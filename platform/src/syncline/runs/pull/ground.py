@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from syncline.contract import ConfigError, Dataset
 from syncline.runs.job import Job, seed_of
+from syncline.runs.models import RunPart
 from syncline.runs.push.identities import Spec
 from syncline.runs.push.reader import Source
 from syncline.syncs.engine import CompiledMapping, Mode
@@ -62,7 +63,7 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
         scope=job.scope,
         dataset=dataset,
         mapping=job.mapping,
-        run_id=job.run.pk,
+        run_id=candidates_of(job),
         unique_key=job.object_type.unique_key or "",
         key_prefix=f"{job.session.installation}:{job.sync.dataset}:",
         staged=whole or not can_ask(dataset, job.mapping),
@@ -70,6 +71,11 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
     )
     spec = Spec.of(content.match.steps, job.object_type)
     return Ground(job, flow, finder, Writer(dataset, job.sync.connection.owner), spec, _settling(job))
+
+
+def candidates_of(job: Job) -> int:
+    """Under which number a part's candidates stand: records fetched beside others have theirs apart from those of the run."""
+    return -job.part.pk if job.part.kind == RunPart.Kind.FETCH else job.run.pk
 
 
 DELETING = (Sync.DeletePolicy.ARCHIVE, Sync.DeletePolicy.DELETE)

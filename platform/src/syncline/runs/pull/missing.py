@@ -66,7 +66,3 @@ def empty_listing(job: Job) -> str:
         f"The account listed no {job.object_type.title} at all, although {number} of our records are linked to some."
         " None was taken for deleted. Check in the account whether the connection may still see them."
     )
-
-
-def forget(run_id: int) -> None:
-    Listed.objects.filter(run_id=run_id).delete()

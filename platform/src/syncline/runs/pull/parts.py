@@ -11,20 +11,19 @@ from django.db.models.functions import Now
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
 from syncline.runs.models import Run, RunPart
-from syncline.syncs.engine import Direction
 
 AGAIN_AFTER = dt.timedelta(days=1)
 IDS_PER_PART = 2000
 MOST = 50_000
 
 
-def add(run: Run, priority: int) -> None:
+def add(run: Run, priority: int, *, pushes: bool) -> None:
     """A whole run lists everything, one for problems fetches what found no place, one for changes does both where it is due.
 
-    One for problems that also pushes asks for changes as well: its push waits for the end of a pull.
+    `pushes`: so does the run once the changes are here.
     """
     ids = [] if run.kind == Run.Kind.FULL else _unplaced(run)
-    if run.kind != Run.Kind.RETRY or not ids or run.sync.direction == Direction.TWO_WAY:
+    if run.kind != Run.Kind.RETRY or not ids or pushes:
         RunPart.objects.create(run=run, kind=RunPart.Kind.PULL, priority=priority)
     add_ids(run, ids, priority)
 
@@ -36,8 +35,9 @@ def add_ids(run: Run, ids: Sequence[str], priority: int) -> None:
 
 
 def _unplaced(run: Run) -> list[str]:
-    """Those that wait for another record or for being fetched, and once a day, or when a person asks, all others."""
+    """Those that wait for another record or whose turn did not come, and once a day, or when a person asks, all others."""
     found = Arrival.objects.filter(sync_id=run.sync_id)
     if run.kind != Run.Kind.RETRY:
-        found = found.filter(Q(state__in=(Link.State.WAITING, Link.State.PENDING)) | Q(checked_at__lt=Now() - AGAIN_AFTER))
+        due = Q(state__in=(Link.State.WAITING, Link.State.PENDING)) | Q(checked_at__lt=Now() - AGAIN_AFTER)
+        found = found.filter(due)
     return list(found.order_by("checked_at").values_list("remote_id", flat=True)[:MOST])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from django.db import connection, transaction
@@ -49,7 +50,9 @@ def pull_pages(job: Job) -> None:
 def _stage(job: Job) -> None:
     """All our unlinked records become candidates: which of them is a remote record may be?"""
     if job.mapping.content.match.steps:
-        preparation.stage_candidates(job.identifying(), job.alive)
+        work = job.identifying()
+        source = replace(work.source, run_id=ground.candidates_of(job))
+        preparation.stage_candidates(replace(work, source=source), job.alive)
         preparation.analyse()
 
 
@@ -77,7 +80,8 @@ def _store(opened: Ground, now: Window, lot: Lot) -> None:
         window.moved(cursor, now, lot.position)
 
     records = [replace(r, archived=True) for r in lot.records] if now.archived else lot.records
-    arriving.land(opened, records, also, nameless=lot.nameless)
+    late = opened.job.object_type.visibility_lag if now.since else 0.0  # a look at changes may show what was before
+    arriving.land(opened, records, also, age=_since(lot.asked - late), nameless=lot.nameless)
 
 
 def _restart(now: Window) -> None:
@@ -121,13 +125,18 @@ def fetch_records(job: Job) -> None:
     left = job.part.keys[int(job.part.cursor or 0) :]
     done = len(job.part.keys) - len(left)
     for ids in pages.batched(left, FETCHED):
+        asked = time.monotonic()
         records = fetched(opened, ids)
         done += len(ids)
-        arriving.land(opened, records, _moved_to(job, done), counted=not job.part.round)
+        arriving.land(opened, records, _moved_to(job, done), age=_since(asked), counted=not job.part.round)
         if job.interrupted() and done < len(job.part.keys):
             claims.release(job.claim.fence)
             return
     claims.finish(job.claim.fence)
+
+
+def _since(asked: float) -> Callable[[], float]:
+    return lambda: time.monotonic() - asked
 
 
 def _moved_to(job: Job, position: int) -> arriving.Also:
@@ -167,11 +176,11 @@ def look_for_missing(job: Job) -> None:
         _say_empty(job, reason)
     else:
         for ids in missing.ids(job):
-            arriving.land(opened, fetched(opened, ids), counted=False)
+            asked = time.monotonic()
+            arriving.land(opened, fetched(opened, ids), age=_since(asked), counted=False)
             if job.interrupted():
                 claims.release(job.claim.fence)
                 return
-    missing.forget(job.run.pk)
     claims.finish(job.claim.fence)
 
 

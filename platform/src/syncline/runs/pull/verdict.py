@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.db import connection
 
-from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.models import Candidate, ErrorGroup, Link
 from syncline.ledger.pulled import Arrival, Conflict, Listed
-from syncline.runs.models import Run
+from syncline.runs.models import Run, RunPart
 
 from .undone import NOT_FETCHED
 
@@ -32,13 +32,14 @@ def troubles(run: Run) -> list[tuple[int, str]]:
     states = dict.fromkeys((Link.State.REJECTED, Link.State.AMBIGUOUS, Link.State.WAITING, Link.State.EXCLUDED), 0)
     for state in open_.values_list("state", flat=True):
         states[Link.State(state)] = states.get(Link.State(state), 0) + 1
-    conflicts = Conflict.objects.filter(sync_id=run.sync_id, decided_at__isnull=True).count()
+    open_conflicts = Conflict.objects.filter(sync_id=run.sync_id, decided_at__isnull=True)
+    conflicts = open_conflicts.exclude(link__state__in=(Link.State.GONE, Link.State.MERGED)).count()
     return [
         (states[Link.State.REJECTED], "from there rejected here"),
         (states[Link.State.AMBIGUOUS], "from there for review"),
         (states[Link.State.WAITING], "from there waiting for another record"),
         (states[Link.State.EXCLUDED], "from there whose record here is gone"),
-        (open_.filter(code=NOT_FETCHED).count(), "from there not fetched yet"),
+        (open_.filter(state=Link.State.PENDING, code=NOT_FETCHED).count(), "from there not fetched yet"),
         (conflicts, f"conflict{'' if conflicts == 1 else 's'} for review"),
     ]
 
@@ -51,3 +52,5 @@ def remarks(run: Run) -> list[str]:
 
 def tidy(run: Run) -> None:
     Listed.objects.filter(run_id=run.pk).delete()
+    fetching = run.parts.filter(kind=RunPart.Kind.FETCH).values_list("pk", flat=True)
+    Candidate.objects.filter(run_id__in=[-pk for pk in fetching]).delete()

@@ -38,7 +38,7 @@ class Inflow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A link, locked for the transaction in which it was read."""
+    """A link, locked for the transaction in which it was read. `fresher`: stored after the record that arrives was asked for."""
 
     id: int
     dataset: str
@@ -49,6 +49,7 @@ class Known:
     delivered: Mapping[str, str]
     seen: Mapping[str, str]
     associations: Mapping[str, list[str]] = field(default_factory=dict)
+    fresher: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Arrived:
     """What a record needs here. `op` None: nothing is written.
 
     `seen`: fingerprints once that is done; `agreed`: properties whose values are the same on both sides then; `associations`: the
-    same for those. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
+    same for those, `linked`: for which object types they are complete. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
     """
 
     record: RemoteRecord
@@ -91,6 +92,7 @@ class Arrived:
     clashes: tuple[Clash, ...] = ()
     pushes: bool = False
     waits: Problem | None = None
+    linked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be fetched once more: a write of ours is on its way to it, or not all is known yet."""
+    """To be fetched once more: a write of ours is or was on its way to it, it was looked at meanwhile, or not all is known yet."""
 
     record: RemoteRecord
     after: float = 0.0

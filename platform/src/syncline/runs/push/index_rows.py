@@ -26,6 +26,13 @@ def take(scope: Scope, spec: Spec, records: Sequence[RemoteRecord], ids: Sequenc
         forget(scope, "remote_id = ANY(%s) AND property = ANY(%s) AND seen_at < %s", list(ids), spec.names, asked)
 
 
+def outlive(scope: Scope, spec: Spec, ids: Sequence[str], age: float) -> None:
+    """What these no longer bear goes, after what they do was stored; `age`: how many seconds ago they were asked for."""
+    if spec.steps and ids:
+        past = "seen_at < least(now(), statement_timestamp() - make_interval(secs => %s))"
+        forget(scope, f"remote_id = ANY(%s) AND property = ANY(%s) AND {past}", list(ids), spec.names, age)
+
+
 _STORE = """
 INSERT INTO syncline_identityindex (connection_id, object_type, property, value, remote_id)
 SELECT %s, %s, p, v, r FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (p, v, r)

@@ -41,13 +41,17 @@ class InboundRule:
 
 @dataclass(frozen=True, slots=True)
 class InboundReference:
-    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`."""
+    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`.
+
+    `pushed`: so are ours there.
+    """
 
     object_type: str
     dataset: str
     field: str
     many: bool
     required: bool
+    pushed: bool = False
 
 
 class InboundMapping:
@@ -71,7 +75,7 @@ class InboundMapping:
         self._filter = filter
 
     def map(self, properties: Mapping[str, Value]) -> Mapped:
-        """Values by field; a property that is missing counts as empty."""
+        """Values by field. What is missing is not known there any more, and left alone here; only a new record may need it."""
         row = {name: properties.get(name) for name in self.properties}
         if self._filter is not None and (outside := _outside(self._filter, row)) is not None:
             return outside
@@ -80,7 +84,9 @@ class InboundMapping:
         for one in self.rules:
             try:
                 _refuse_odd(one, row[one.remote])
-                values[one.field] = one.rule.value(row)
+                value = one.rule.value(row)
+                if one.remote in properties:
+                    values[one.field] = value
             except NoValue as error:
                 problems.append(error.problem)
         return Mapped(values, {}, True, tuple(problems))
@@ -148,7 +154,7 @@ def compile_inbound(content: MappingContent, dataset: DatasetInfo, object_type: 
         if not rule.association
     )
     references = tuple(
-        InboundReference(rule.target, f.reference, f.name, f.many, f.required)
+        InboundReference(rule.target, f.reference, f.name, f.many, f.required, rule.pushes and content.pushes)
         for rule in pulling
         if rule.association and (f := dataset.field(rule.source)) is not None
     )
