@@ -39,11 +39,11 @@ ODD = [
     Decimal("NaN"),
     True,
     7,
+    10**400,
     dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     b"x",
     "a\0b",
     "\ud800",
-    10**400,
 ]
 
 

@@ -25,7 +25,6 @@ PAUSE = 10.0
 """Seconds after which a record is fetched again to which a write of ours was on its way."""
 
 MAX_ROUNDS = 6
-_TOO_OFTEN = f"Put off {MAX_ROUNDS} times in one run: a write to it still waits for its answer."
 
 
 def problems(cursor: CursorWrapper, ground: Ground, refused: Iterable[Refused], waiting: Iterable[Refused]) -> None:
@@ -116,16 +115,16 @@ def later(cursor: CursorWrapper, ground: Ground, those: Sequence[Later]) -> None
 
 def _given_up(cursor: CursorWrapper, ground: Ground, ids: Sequence[str]) -> None:
     """The position is past them, so the next pull fetches them by their ids."""
+    problem = Problem("put_off", "A write of ours to it waits for its answer. It is fetched again by the next run.")
+    waiting = [pull_writer.PulledProblem(id_, Link.State.PENDING, problem) for id_ in ids]
+    pull_writer.store_problems(cursor, ground.flow.sync_id, ground.flow.run_id, waiting)
     told = ErrorGroup(
         run_id=ground.flow.run_id,
         cause=f"{ErrorGroup.PULLED}put off {ground.job.part.pk}",
         state=Link.State.PENDING,
         code="put_off",
-        message=_TOO_OFTEN,
+        message=f"Put off {MAX_ROUNDS} times in this run: a write to these records still waits for its answer.",
         count=len(ids),
         samples=list(ids[:20]),
     )
     ErrorGroup.objects.bulk_create([told], ignore_conflicts=True)
-    problem = Problem("put_off", _TOO_OFTEN)
-    kept = [pull_writer.PulledProblem(id_, Link.State.PENDING, problem) for id_ in ids]
-    pull_writer.store_problems(cursor, ground.flow.sync_id, ground.flow.run_id, kept)

@@ -18,16 +18,24 @@ from syncline.syncs.models import Sync
 NOT_FETCHED: Final = "not_fetched"
 _ENDED: Final = "The run that was to fetch it ended before. The next one does."
 
-# What a whole listing put off is met by the next one, which lists anew; what a person asked for is not ours to repeat.
+# What a whole listing put off is met by the next one, which lists anew; what a person asked for is not ours to repeat. What was
+# given up is tried again in a day, unless it was for the whole connection.
 _KEEP: Final = """
-INSERT INTO syncline_arrival (sync_id, remote_id, state, code, reason, last_run_id)
-SELECT DISTINCT r.sync_id, k.id, %(state)s, %(code)s, %(reason)s, r.id
+INSERT INTO syncline_arrival AS a (sync_id, remote_id, state, code, reason, last_run_id)
+SELECT r.sync_id, k.id, max(CASE WHEN p.state = 'dead' AND c.state = 'ok' THEN 'rejected' ELSE 'pending' END), %(code)s,
+       coalesce(nullif(max(p.last_error), ''), %(reason)s), r.id
 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id
+JOIN syncline_sync s ON s.id = r.sync_id JOIN syncline_connection c ON c.id = s.connection_id
 CROSS JOIN LATERAL jsonb_array_elements_text(p.keys) WITH ORDINALITY AS k (id, number)
 WHERE p.run_id = %(run)s AND p.kind = 'fetch' AND p.state IN ('dead', 'cancelled') AND p.priority < %(person)s
-  AND r.kind <> 'removal' AND NOT (%(whole)s AND p.round > 0)
+  AND r.kind <> 'removal' AND NOT (%(whole)s AND p.round > 0) AND length(k.id) <= 200
   AND k.number > CASE WHEN p.kind = 'fetch' AND p.cursor <> '' THEN p.cursor::bigint ELSE 0 END
-ON CONFLICT (sync_id, remote_id) DO NOTHING
+GROUP BY r.sync_id, r.id, k.id ORDER BY k.id
+ON CONFLICT (sync_id, remote_id) DO UPDATE SET
+    state = CASE WHEN excluded.state = 'rejected' THEN excluded.state ELSE a.state END,
+    code = CASE WHEN excluded.state = 'rejected' THEN excluded.code ELSE a.code END,
+    reason = CASE WHEN excluded.state = 'rejected' THEN excluded.reason ELSE a.reason END,
+    checked_at = CASE WHEN excluded.state = 'rejected' THEN now() ELSE least(a.checked_at, now() - interval '2 days') END
 """
 
 _LIST_ANEW: Final = """
@@ -50,7 +58,6 @@ def keep(run: Run) -> None:
         ended, going = cursor.fetchone()
         given = {
             "run": run.pk,
-            "state": Link.State.PENDING.value,
             "code": NOT_FETCHED,
             "reason": _ENDED,
             "person": int(RunPart.Priority.INTERACTIVE),

@@ -39,7 +39,7 @@ def troubles(run: Run) -> list[tuple[int, str]]:
         (states[Link.State.AMBIGUOUS], "from there for review"),
         (states[Link.State.WAITING], "from there waiting for another record"),
         (states[Link.State.EXCLUDED], "from there whose record here is gone"),
-        (open_.filter(code=NOT_FETCHED).count(), "from there not fetched yet"),
+        (open_.filter(state=Link.State.PENDING, code=NOT_FETCHED).count(), "from there not fetched yet"),
         (conflicts, f"conflict{'' if conflicts == 1 else 's'} for review"),
     ]
 

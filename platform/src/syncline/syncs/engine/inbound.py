@@ -123,9 +123,7 @@ def _refuse_odd(rule: InboundRule, value: Value) -> None:
         fingerprint(value)
     except _ODD:
         kind, said = type(value).__name__, shorten(value)
-        told = (
-            f"“{rule.remote}” came as “{said}” ({kind}), which is no value of the contract. Report it to the connector's author."
-        )
+        told = f"“{rule.remote}” came as “{said}” ({kind}), which is no value. Report it to the connector's author."
         problem = FieldProblem(rule.field, f"Rule {rule.remote} → {rule.field}", said, Code.INVALID_VALUE, told)
         raise NoValue(problem) from None
 
