@@ -16,16 +16,16 @@ from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connections, transaction
 from django.db.models import OuterRef, Subquery
 from syncline.connections.models import Installation
-from syncline.contract import Code, LocalChange, RecordError, RemoteRecord, Status, Written
+from syncline.contract import Code, LocalChange, Page, Permanent, PullRequest, RecordError, RemoteRecord, Status, Written
 from syncline.ledger.models import Link
-from syncline.ledger.pulled import Conflict
+from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import execute
 from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
 from syncline.runs.pull.decide import decide
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.push import prepare as preparation
-from syncline.runs.start import cancel, push_keys
+from syncline.runs.start import AlreadyRunning, cancel, push_keys
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
@@ -158,6 +158,30 @@ class TestRuns:
 
         assert run.state == Run.State.PROBLEMS
         assert world.here()["Name 0"][1] == "Elsewhere"
+
+    def test_one_that_goes_on_with_what_another_left_comes_to_the_present(self, world: World) -> None:
+        ids = seed(world, 25)
+        sync = world.pulling()
+        world.run(sync)
+        for id_ in ids:
+            world.vendor.edit(id_, city="Moved")
+        read = world.vendor.pages
+
+        def broken(table: str, request: PullRequest) -> Iterator[Page]:
+            yield next(read(table, request))
+            raise Permanent("It is broken.")
+
+        world.vendor.pages = broken  # type: ignore[method-assign]
+        world.changes(sync)
+        assert world.checkpoint(sync).position
+        world.vendor.pages = read  # type: ignore[method-assign]
+        new = world.vendor.seed("people", name="New", email="new@example.org")
+
+        run = world.changes(sync)
+
+        assert new in world.linked()
+        assert {city for _, city in world.here().values()} == {"Moved", ""}
+        assert run.state == Run.State.SUCCEEDED
 
 
 class TestStale:
