@@ -183,6 +183,33 @@ class TestRuns:
         assert {city for _, city in world.here().values()} == {"Moved", ""}
         assert run.state == Run.State.SUCCEEDED
 
+    def test_a_sync_that_cannot_run_keeps_no_event_from_the_others(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        other = Sync.objects.create(
+            name="other",
+            connection=world.connection,
+            dataset="test.person",
+            object_type="people",
+            direction="pull",
+            created_by=world.owner,
+            current=sync.current,
+        )
+        planning = Run.objects.create(sync=other, version=sync.current, kind=Run.Kind.PLAN)
+        world.vendor.edit(ids[0], city="Elsewhere")
+
+        taken = pull_ids(world.connection.pk, "people", [ids[0]])
+        execute.work(20, Run.objects.filter(sync=sync).latest("pk").pk)
+
+        assert taken == 1
+        assert world.here()["Name 0"][1] == "Elsewhere"
+        assert list(Arrival.objects.filter(sync=other).values_list("remote_id", "state")) == [(ids[0], "pending")]
+        Sync.objects.filter(pk=sync.pk).update(enabled=False)
+        with pytest.raises(AlreadyRunning):
+            pull_ids(world.connection.pk, "people", [ids[0]])
+        assert planning.parts.count() == 0
+
 
 class TestStale:
     def test_a_page_read_before_our_write_was_answered_does_not_undo_it(self, world: World) -> None:

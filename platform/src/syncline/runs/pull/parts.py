@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
 from syncline.runs.models import Run, RunPart
+from syncline.syncs.models import Sync
 
 AGAIN_AFTER = dt.timedelta(days=1)
 IDS_PER_PART = 2000
@@ -32,6 +33,14 @@ def add_ids(run: Run, ids: Sequence[str], priority: int) -> None:
     """Remote records to be fetched; the caller rings when its transaction commits."""
     lists = [list(ids[start : start + IDS_PER_PART]) for start in range(0, len(ids), IDS_PER_PART)]
     RunPart.objects.bulk_create([RunPart(run=run, kind=RunPart.Kind.FETCH, keys=some, priority=priority) for some in lists])
+
+
+def remember(sync: Sync, remote_ids: Sequence[str], reason: str) -> None:
+    """The next run of the sync fetches these."""
+    due = {"state": Link.State.PENDING, "code": "not_fetched", "reason": reason, "checked_at": Now() - 2 * AGAIN_AFTER}
+    Arrival.objects.filter(sync=sync, remote_id__in=list(remote_ids)).update(checked_at=due["checked_at"])
+    fresh = [Arrival(sync=sync, remote_id=id_, **due) for id_ in sorted(set(remote_ids))]
+    Arrival.objects.bulk_create(fresh, ignore_conflicts=True)
 
 
 def _unplaced(run: Run) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from syncline import background
+from syncline.contract import ConfigError
 from syncline.runs.models import Run, RunPart
 from syncline.runs.queue import QUEUE
 from syncline.runs.start import JOINABLE, AlreadyRunning, check, created, start_run
@@ -33,17 +34,29 @@ def pull_changes(sync: Sync, trigger: str = "schedule") -> Run | None:
 def pull_ids(connection_id: int, object_type: str, remote_ids: Sequence[str], trigger: str = "webhook") -> int:
     """Pulls just these records into every dataset that a sync of this object pulls into; gives how many syncs do.
 
-    In the caller's transaction, if there is one. AlreadyRunning while an active run of one of them cannot take it, ConfigError
-    why one cannot run.
+    In the caller's transaction, if there is one. A sync that cannot run now keeps nothing from the others: its next run
+    fetches them. When none can: AlreadyRunning while an active run cannot take it, ConfigError why it cannot run.
     """
     syncs = Sync.objects.filter(
         connection_id=connection_id, object_type=object_type, direction__in=PULLING, enabled=True, current__isnull=False
     )
     with transaction.atomic():
         found = list(syncs.select_related("connection__owner", "current").order_by("pk"))
-        for sync in found:
+        refused = [(sync, error) for sync in found if (error := _refusal(sync, remote_ids, trigger))]
+        if refused and len(refused) == len(found):
+            raise refused[0][1]
+        for sync, error in refused:
+            parts.remember(sync, remote_ids, str(error))
+    return len(found) - len(refused)
+
+
+def _refusal(sync: Sync, remote_ids: Sequence[str], trigger: str) -> ConfigError | None:
+    try:
+        with transaction.atomic():
             pull_records(sync, remote_ids, trigger=trigger)
-    return len(found)
+    except ConfigError as error:
+        return error
+    return None
 
 
 def pull_records(
