@@ -86,9 +86,7 @@ def _one_team(monkeypatch: pytest.MonkeyPatch) -> None:
     """`teams` holds one team."""
     fields = tuple(replace(f, many=False) if f.name == "teams" else f for f in WrittenPeople.info.fields)
     monkeypatch.setattr(WrittenPeople, "info", replace(WrittenPeople.info, fields=fields))
-    first = Subquery(
-        User.groups.through.objects.filter(user_id=OuterRef("pk")).order_by("group_id").values("group_id")[:1]
-    )
+    first = Subquery(User.groups.through.objects.filter(user_id=OuterRef("pk")).order_by("group_id").values("group_id")[:1])
     monkeypatch.setattr(WrittenPeople, "annotations", {**WrittenPeople.annotations, "teams": first})
 
     def one(self: WrittenPeople, user: User, values: Any) -> None:
@@ -395,6 +393,7 @@ class TestTogether:
 
         assert "conflict" not in run.reason
 
+
 class TestTwoWay:
     def test_a_value_of_ours_that_cannot_go_there_is_not_overwritten(self, world: World) -> None:
         sync, ids, users = both(world, 2)
@@ -415,6 +414,19 @@ class TestTwoWay:
         world.run(sync)
 
         assert ours(users[0])[0] == "Mine"
+
+    def test_ours_for_a_record_that_is_not_there_any_more_is_not_said_to_be_delivered(self, world: World) -> None:
+        """It was deleted there, which no pull has seen yet."""
+        sync, ids, users = both(world, 2)
+        edit(users[0], last_name="Ours")
+        world.vendor.archive(ids[0])
+
+        run = push_keys(sync, [str(users[0].pk)])
+        execute.work(20)
+        run.refresh_from_db()
+
+        assert Link.objects.get(remote_id=ids[0]).state == State.GONE
+        assert counts(run) == {"gone": 1}
 
     def test_a_team_left_here_is_not_joined_again(self, world: World) -> None:
         (red,), (there,) = teams(world, "Red")
