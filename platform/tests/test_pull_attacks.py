@@ -16,16 +16,16 @@ from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connections, transaction
 from django.db.models import OuterRef, Subquery
 from syncline.connections.models import Installation
-from syncline.contract import Code, LocalChange, RecordError, RemoteRecord, Status, Written
+from syncline.contract import Code, LocalChange, Page, Permanent, PullRequest, RecordError, RemoteRecord, Status, Written
 from syncline.ledger.models import Link
-from syncline.ledger.pulled import Conflict
+from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import claims, execute
 from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
 from syncline.runs.pull.decide import decide
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.push import prepare as preparation
-from syncline.runs.start import cancel, push_keys
+from syncline.runs.start import AlreadyRunning, cancel, push_keys
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
@@ -156,6 +156,58 @@ class TestRuns:
 
         assert run.state == Run.State.PROBLEMS
         assert world.here()["Name 0"][1] == "Elsewhere"
+
+    def test_one_that_goes_on_with_what_another_left_comes_to_the_present(self, world: World) -> None:
+        ids = seed(world, 25)
+        sync = world.pulling()
+        world.run(sync)
+        for id_ in ids:
+            world.vendor.edit(id_, city="Moved")
+        read = world.vendor.pages
+
+        def broken(table: str, request: PullRequest) -> Iterator[Page]:
+            yield next(read(table, request))
+            raise Permanent("It is broken.")
+
+        world.vendor.pages = broken  # type: ignore[method-assign]
+        world.changes(sync)
+        assert world.checkpoint(sync).position
+        world.vendor.pages = read  # type: ignore[method-assign]
+        new = world.vendor.seed("people", name="New", email="new@example.org")
+
+        run = world.changes(sync)
+
+        assert new in world.linked()
+        assert {city for _, city in world.here().values()} == {"Moved", ""}
+        assert run.state == Run.State.SUCCEEDED
+
+    def test_a_sync_that_cannot_run_keeps_no_event_from_the_others(self, world: World) -> None:
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        other = Sync.objects.create(
+            name="other",
+            connection=world.connection,
+            dataset="test.person",
+            object_type="people",
+            direction="pull",
+            created_by=world.owner,
+            current=sync.current,
+        )
+        assert sync.current
+        planning = Run.objects.create(sync=other, version=sync.current, kind=Run.Kind.PLAN)
+        world.vendor.edit(ids[0], city="Elsewhere")
+
+        taken = pull_ids(world.connection.pk, "people", [ids[0]])
+        execute.work(20, Run.objects.filter(sync=sync).latest("pk").pk)
+
+        assert taken == 2
+        assert world.here()["Name 0"][1] == "Elsewhere"
+        assert list(Arrival.objects.filter(sync=other).values_list("remote_id", "state")) == [(ids[0], "pending")]
+        Sync.objects.filter(pk=sync.pk).update(enabled=False)
+        with pytest.raises(AlreadyRunning):
+            pull_ids(world.connection.pk, "people", [ids[0]])
+        assert planning.parts.count() == 0
 
 
 class TestStale:
@@ -363,6 +415,19 @@ class TestTwoWay:
         world.run(sync)
 
         assert ours(users[0])[0] == "Mine"
+
+    def test_ours_for_a_record_that_is_not_there_any_more_is_not_said_to_be_delivered(self, world: World) -> None:
+        """It was deleted there, which no pull has seen yet."""
+        sync, ids, users = both(world, 2)
+        edit(users[0], last_name="Ours")
+        world.vendor.archive(ids[0])
+
+        run = push_keys(sync, [str(users[0].pk)])
+        execute.work(20)
+        run.refresh_from_db()
+
+        assert Link.objects.get(remote_id=ids[0]).state == State.GONE
+        assert counts(run) == {"gone": 1}
 
     def test_a_team_left_here_is_not_joined_again(self, world: World) -> None:
         (red,), (there,) = teams(world, "Red")

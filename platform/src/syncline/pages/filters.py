@@ -22,6 +22,7 @@ ARRIVALS = {
     State.REJECTED: "rejected",
     State.EXCLUDED: "ours is gone",
     State.WAITING: "waiting for another record",
+    State.PENDING: "not fetched yet",
 }
 REVIEW = (State.AMBIGUOUS, State.UNCERTAIN, State.MERGED, State.GONE)
 
@@ -68,7 +69,7 @@ class ArrivalFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "person":
-            return queryset.exclude(state=State.WAITING)
+            return queryset.exclude(state__in=(State.WAITING, State.PENDING))
         return queryset.filter(state=self.value()) if self.value() else queryset
 
 

@@ -92,7 +92,7 @@ def arrived(user: User) -> list[dict[str, Any]]:
     return [
         {
             "label": "from there, for review",
-            "count": arrivals.exclude(state=Link.State.WAITING).count(),
+            "count": arrivals.exclude(state__in=(Link.State.WAITING, Link.State.PENDING)).count(),
             "address": f"{reverse('admin:syncline_arrival_changelist')}?state=person",
         },
         {"label": "conflicts", "count": conflicts.count(), "address": reverse("admin:syncline_conflict_changelist")},

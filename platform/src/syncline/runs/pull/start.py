@@ -33,31 +33,28 @@ def pull_changes(sync: Sync, trigger: str = "schedule") -> Run | None:
 
 
 def pull_ids(connection_id: int, object_type: str, remote_ids: Sequence[str], trigger: str = "webhook") -> int:
-    """Pulls just these records into every dataset that a sync of this object pulls into; gives how many syncs do.
+    """Pulls just these records into every dataset that a sync of this object pulls into; gives how many syncs do, now or later.
 
-    In the caller's transaction, if there is one. AlreadyRunning while an active run of one of them cannot take it, ConfigError
-    why none of them can run; for one of several that cannot, the records are kept until it can.
+    In the caller's transaction, if there is one. A sync that cannot run now keeps nothing from the others: its next run
+    fetches them. When none can: AlreadyRunning while an active run cannot take it, ConfigError why it cannot run.
     """
     syncs = Sync.objects.filter(
         connection_id=connection_id, object_type=object_type, direction__in=PULLING, enabled=True, current__isnull=False
     )
     with transaction.atomic():
         found = list(syncs.select_related("connection__owner", "current").order_by("pk"))
-        cannot = [(sync, error) for sync in found if (error := _refused(sync, remote_ids, trigger))]
-        if cannot and len(cannot) == len(found):
-            raise cannot[0][1]
-        for sync, error in cannot:
+        refused = [(sync, error) for sync in found if (error := _refusal(sync, remote_ids, trigger))]
+        if refused and len(refused) == len(found):
+            raise refused[0][1]
+        for sync, error in refused:
             undone.put_by(sync, remote_ids, str(error))
     return len(found)
 
 
-def _refused(sync: Sync, remote_ids: Sequence[str], trigger: str) -> ConfigError | None:
-    """Why this sync cannot run, which is no reason to keep the records from another."""
+def _refusal(sync: Sync, remote_ids: Sequence[str], trigger: str) -> ConfigError | None:
     try:
         with transaction.atomic():
             pull_records(sync, remote_ids, trigger=trigger)
-    except AlreadyRunning:
-        raise
     except ConfigError as error:
         return error
     return None

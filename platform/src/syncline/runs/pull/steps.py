@@ -36,7 +36,9 @@ Told = Callable[[CursorWrapper, Sequence[str]], None]
 def pull_pages(job: Job) -> None:
     """Ends with the part done, or given back where it stands."""
     note_suspended(job.run.pk, job.mapping)
-    now = window.opened(job.run, job.object_type)
+    with transaction.atomic(), connection.cursor() as cursor:
+        writer.hold(cursor, job.claim.fence)
+        now = window.opened(job.run, job.object_type)
     opened = ground.opened(job, whole=now.whole)
     if opened.finder.staged and not now.position and not now.archived:
         _stage(job)
@@ -94,7 +96,10 @@ def _restart(now: Window) -> None:
 
 
 def _finish(opened: Ground, now: Window) -> None:
-    """What waited for the listing may begin; after a whole one, what is linked and was not in it comes last."""
+    """What waited for the listing may begin; after a whole one, what is linked and was not in it comes last.
+
+    What another run had begun goes up to its own beginning: what changed since is pulled next.
+    """
     job, scope = opened.job, opened.flow.scope
     crash.point("pull.end")
     if now.whole and opened.spec.steps:
@@ -102,8 +107,11 @@ def _finish(opened: Ground, now: Window) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         Run.objects.select_for_update(no_key=True).get(pk=job.run.pk)
         window.closed(cursor, now)
-        waiting = job.run.parts.filter(state=RunPart.State.BLOCKED)
-        waiting.filter(kind__in=(RunPart.Kind.FETCH, RunPart.Kind.PREPARE)).update(state=RunPart.State.QUEUED)
+        if now.until < job.run.created_at:
+            RunPart.objects.create(run=job.run, kind=RunPart.Kind.PULL, priority=job.part.priority)
+        else:
+            waiting = job.run.parts.filter(state=RunPart.State.BLOCKED)
+            waiting.filter(kind__in=(RunPart.Kind.FETCH, RunPart.Kind.PREPARE)).update(state=RunPart.State.QUEUED)
         if now.whole:
             RunPart.objects.create(run=job.run, kind=RunPart.Kind.MISSING, priority=job.part.priority)
             _keep_index(opened, now)

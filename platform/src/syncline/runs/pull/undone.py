@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from django.db import connection
+from django.db.models.functions import Now
 
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
 from syncline.runs.models import Run, RunPart
 from syncline.syncs.models import Sync
+
+from .parts import AGAIN_AFTER
 
 NOT_FETCHED: Final = "not_fetched"
 _ENDED: Final = "The run that was to fetch it ended before. The next one does."
@@ -69,9 +72,9 @@ def keep(run: Run) -> None:
 
 
 def put_by(sync: Sync, remote_ids: Sequence[str], reason: str) -> None:
-    """For a sync that cannot run."""
-    made = [
-        Arrival(sync=sync, remote_id=id_, state=Link.State.PENDING, code=NOT_FETCHED, reason=reason)
-        for id_ in dict.fromkeys(remote_ids)
-    ]
-    Arrival.objects.bulk_create(made, ignore_conflicts=True)
+    """For a sync that cannot run now: its next run fetches these, whatever is known of them already."""
+    ids = sorted(set(remote_ids))
+    due = Now() - 2 * AGAIN_AFTER
+    Arrival.objects.filter(sync=sync, remote_id__in=ids).update(checked_at=due)
+    told = {"state": Link.State.PENDING, "code": NOT_FETCHED, "reason": reason}
+    Arrival.objects.bulk_create([Arrival(sync=sync, remote_id=id_, **told) for id_ in ids], ignore_conflicts=True)
