@@ -19,7 +19,7 @@ from syncline.connections.models import Installation
 from syncline.contract import Code, LocalChange, Page, Permanent, PullRequest, RecordError, RemoteRecord, Status, Written
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Conflict
-from syncline.runs import execute
+from syncline.runs import claims, execute
 from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
 from syncline.runs.pull.decide import decide
@@ -194,7 +194,7 @@ class TestRuns:
             created_by=world.owner,
             current=sync.current,
         )
-        planning = Run.objects.create(sync=other, version=sync.current, kind=Run.Kind.PLAN)
+        planning = Run.objects.create(sync=other, version_id=sync.current_id, kind=Run.Kind.PLAN)
         world.vendor.edit(ids[0], city="Elsewhere")
 
         taken = pull_ids(world.connection.pk, "people", [ids[0]])
@@ -221,12 +221,12 @@ class TestStale:
             world.vendor.pages = read  # type: ignore[method-assign]
             edit(users[0], last_name="Ours")
             push_keys(sync, [str(users[0].pk)])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
         world.changes(sync)
 
         assert ours(users[0])[2] == "Ours"
@@ -244,12 +244,12 @@ class TestStale:
             world.vendor.pages = read  # type: ignore[method-assign]
             world.vendor.edit(ids[0], city="Newer")
             pull_ids(world.connection.pk, "people", [ids[0]])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
         world.changes(sync)
 
         assert world.here()["Name 0"][1] == "Newer"
@@ -340,14 +340,14 @@ class TestTogether:
             pages = list(read(table, request))
             world.vendor.pages = read  # type: ignore[method-assign]
             pull_ids(world.connection.pk, "people", [ids[0]])
-            claim = execute.claims.claim("other", urgent=True)
+            claim = claims.claim("other", urgent=True)
             assert claim
             with monkeypatch.context() as broken:
                 broken.setattr(preparation, "_copy_candidates", lambda *_: None)  # as seen in the middle of it
                 execute.execute(claim)
             yield from pages
 
-        world.vendor.pages = slow  # type: ignore[method-assign,assignment]
+        world.vendor.pages = slow  # type: ignore[method-assign]
 
         world.run(sync)
 
@@ -457,7 +457,7 @@ class TestTwoWay:
     def test_what_one_field_cannot_hold_is_not_taken_away_there(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two teams there, room for one here: the other one is not ours to remove."""
         _one_team(monkeypatch)
-        groups, there = teams(world, "Red", "Blue")
+        _, there = teams(world, "Red", "Blue")
         sync, ids, users = both(world, 2, teams=True)
         world.vendor.join(ids[0], *there)
         world.run(sync)
@@ -505,7 +505,7 @@ class TestTwoWay:
 
 class TestWriting:
     def test_a_reference_to_what_is_not_here_any_more_holds_up_one_record_only(self, world: World) -> None:
-        (red,), (there,) = teams(world, "Red")
+        _, (there,) = teams(world, "Red")
         ids = seed(world, 3)
         sync = world.pulling(teams=True)
         world.vendor.join(ids[0], there)
@@ -603,7 +603,7 @@ class TestOddRecords:
 
     @pytest.mark.parametrize("odd", ["r\0x", "r\ud800x", "r" * 201])
     def test_ids_that_no_database_takes_hold_up_one_record_only(self, world: World, odd: str) -> None:
-        (first, second) = seed(world, 2)
+        _, second = seed(world, 2)
         table = world.vendor.tables["people"]
         held = table.pop(second)
         held.id = odd

@@ -56,8 +56,8 @@ def land(
     counted: bool = True,
     approved: bool = False,
 ) -> Counter[str]:
-    """`also`: what else belongs into the transaction. `age`: seconds since the records were what the system had. `nameless`: those
-    that came without an id. `counted`: as read.
+    """`also`: what else belongs into the transaction. `age`: seconds since the records were what the system had. `counted`: as
+    read. `nameless`: records that came without an id.
 
     `approved`: a person lets what is gone there be deleted here. Gives what was counted.
     """

@@ -25,7 +25,7 @@ AHEAD = 12
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Some records and the position after them, None when there are no more. `asked`: when, by this machine's clock (monotonic)."""
+    """Some records and the position after them, None when there are no more. `asked`: when, by `time.monotonic`."""
 
     records: Sequence[RemoteRecord]
     position: str | None

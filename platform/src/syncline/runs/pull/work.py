@@ -78,7 +78,8 @@ class Arrived:
     """What a record needs here. `op` None: nothing is written.
 
     `seen`: fingerprints once that is done; `agreed`: properties whose values are the same on both sides then; `associations`: the
-    same for those, `linked`: for which object types they are complete. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
+    same for those, `linked`: for which object types they are complete. `pushes`: something of ours is to be written there.
+    `waits`: a part of it has to come later.
     """
 
     record: RemoteRecord
@@ -117,7 +118,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be fetched once more: a write of ours is or was on its way to it, it was looked at meanwhile, or not all is known yet."""
+    """To be fetched once more: a write of ours is on its way to it, it was looked at since, or not all is known yet."""
 
     record: RemoteRecord
     after: float = 0.0
