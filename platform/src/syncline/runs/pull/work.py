@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,7 +39,11 @@ class Inflow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A link, locked for the transaction in which it was read. `fresher`: stored after the record that arrives was asked for."""
+    """A link, locked for the transaction in which it was read.
+
+    `fresher`: stored after the record that arrives was asked for; `lately`: when, if that was so shortly before that the system
+    may not have shown it yet.
+    """
 
     id: int
     dataset: str
@@ -50,6 +55,11 @@ class Known:
     seen: Mapping[str, str]
     associations: Mapping[str, list[str]] = field(default_factory=dict)
     fresher: bool = False
+    lately: dt.datetime | None = None
+
+    def outdates(self, record: RemoteRecord) -> bool:
+        """Whether the record may be older than what the link says."""
+        return self.fresher or (self.lately is not None and (record.modified_at is None or record.modified_at <= self.lately))
 
 
 @dataclass(frozen=True, slots=True)
