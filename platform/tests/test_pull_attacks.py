@@ -394,6 +394,31 @@ class TestTogether:
 
         assert "conflict" not in run.reason
 
+    def test_an_index_that_lags_does_not_undo_a_newer_look(self, world: World) -> None:
+        """An event brought the record; the listing of what changed shows it as it was before."""
+        world.vendor.lag = 5.0
+        ids = seed(world, 2)
+        sync = world.pulling()
+        world.run(sync)
+        world.vendor.edit(ids[0], city="Older")
+        world.changes(sync)
+        held = world.vendor.tables["people"][ids[0]]
+        older = replace(held, properties={**held.properties, "city": "Old"}), world.vendor.moments.at[ids[0]]
+        world.vendor.edit(ids[0], city="Newer")
+        pull_ids(world.connection.pk, "people", [ids[0]])
+        execute.work(20)
+        read = world.vendor.listing
+
+        def lagging(table: str, request: PullRequest) -> list[RemoteRecord]:
+            shown = {one.id: one for one in read(table, request)}
+            stale = world.vendor.record(older[0], request.properties)
+            return [replace(stale, modified_at=older[1]) if id_ == ids[0] else one for id_, one in shown.items()]
+
+        world.vendor.listing = lagging  # type: ignore[method-assign]
+        world.changes(sync)
+
+        assert world.here()["Name 0"][1] == "Newer"
+
 
 class TestTwoWay:
     def test_a_value_of_ours_that_cannot_go_there_is_not_overwritten(self, world: World) -> None:

@@ -72,7 +72,7 @@ NEXT_STEPS: Final = {
     "too_long": "Shorten the value here, or add the transform truncate to the rule.",
     "required": "Fill the value here, or map another field to the property.",
     "put_off": "Run the sync again when these records are at rest; see in their ledger pages what happened.",
-    "not_fetched": "Nothing to do: the next run fetches it. When the connection or the sync cannot run, see why on its page.",
+    "not_fetched": "Nothing to do: it is fetched again by the next run, or in a day when it could not be.",
     "open": "Nothing to do: the next run looks up what became of it before anything is sent again.",
     "suspended": "Open the sync's page: it says what changed in the account, and what can be done.",
     "withheld": "Look through the list on the run's page; approve it there, or correct what made these records leave.",

@@ -52,20 +52,20 @@ def land(
     also: Also = lambda _cursor: None,
     *,
     age: Callable[[], float],
+    lag: float = 0.0,
     nameless: int = 0,
     counted: bool = True,
     approved: bool = False,
 ) -> Counter[str]:
-    """`also`: what else belongs into the transaction. `age`: seconds since the records were what the system had.
-
-    `nameless`: those that came without an id. `counted`: as read.
+    """`also`: what else belongs into the transaction. `age`: seconds since the records were asked for; `lag`: how much older what
+    the system shows may be. `counted`: as read. `nameless`: records that came without an id.
 
     `approved`: a person lets what is gone there be deleted here. Gives what was counted.
     """
     crash.point("pull.before")
     with transaction.atomic(), connection.cursor() as cursor:
         writer.hold(cursor, ground.job.claim.fence, "FOR NO KEY UPDATE")
-        counts = _land(cursor, ground, records, age, approved)
+        counts = _land(cursor, ground, records, (age, lag), approved)
         counts["read"] = len(records) + nameless if counted else 0
         counts["rejected"] += noting.nameless(ground, nameless)
         also(cursor)
@@ -76,17 +76,17 @@ def land(
 
 
 def _land(
-    cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], age: Callable[[], float], approved: bool
+    cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], old: tuple[Callable[[], float], float], approved: bool
 ) -> Counter[str]:
-    flow = ground.flow
-    found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged], age())
+    flow, (age, lag) = ground.flow, old
+    found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged], age(), lag)
     joined = known.merged(records, found)
     pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
     index_rows.store(flow.scope, flow.glances.identities(records))
     if not flow.whole:  # at the end of a listing all is forgotten that was not in it
-        index_rows.outlive(flow.scope, ground.spec, [*(r.id for r in records), *_merged(records)], age())
+        index_rows.outlive(flow.scope, ground.spec, [*(r.id for r in records), *_merged(records)], age() + lag)
     there = [record for record in records if not record.archived]
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
@@ -147,7 +147,7 @@ def _first_look(ground: Ground, record: RemoteRecord, link: Known | None) -> tup
             return Later(record, noting.PAUSE), None
         if deciding.is_quiet(flow, record, link):
             return Quiet(record, link), None
-        if link.fresher:  # it would undo what was written or taken in since
+        if link.outdates(record):  # it would undo what was written or taken in since
             return Later(record, noting.PAUSE), None
     mapped = flow.glances.mapped(record)
     return deciding.refused(flow, record, link, mapped), mapped

@@ -28,7 +28,7 @@ Look = Callable[[RemoteRecord], None]
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Some records and the position after them, None when there are no more. `asked`: when, by this machine's monotonic clock."""
+    """Some records and the position after them, None when there are no more. `asked`: when, by `time.monotonic`."""
 
     records: Sequence[RemoteRecord]
     position: str | None

@@ -85,8 +85,8 @@ def _store(opened: Ground, now: Window, lot: Lot) -> None:
         window.moved(cursor, now, lot.position)
 
     records = [replace(r, archived=True) for r in lot.records] if now.archived else lot.records
-    late = opened.job.object_type.visibility_lag if now.since else 0.0  # a look at changes may show what was before
-    arriving.land(opened, records, also, age=_since(lot.asked - late), nameless=lot.nameless)
+    lag = opened.job.object_type.visibility_lag if now.since else 0.0
+    arriving.land(opened, records, also, age=_since(lot.asked), lag=lag, nameless=lot.nameless)
 
 
 def _restart(now: Window) -> None:

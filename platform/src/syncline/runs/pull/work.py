@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -41,7 +42,11 @@ class Inflow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A link, locked for the transaction in which it was read. `fresher`: stored after the record that arrives was asked for."""
+    """A link, locked for the transaction in which it was read.
+
+    `fresher`: stored after the record that arrives was asked for; `lately`: when, if that was so shortly before that the system
+    may not have shown it yet.
+    """
 
     id: int
     dataset: str
@@ -53,6 +58,11 @@ class Known:
     seen: Mapping[str, str]
     associations: Mapping[str, list[str]] = field(default_factory=dict)
     fresher: bool = False
+    lately: dt.datetime | None = None
+
+    def outdates(self, record: RemoteRecord) -> bool:
+        """Whether the record may be older than what the link says."""
+        return self.fresher or (self.lately is not None and (record.modified_at is None or record.modified_at <= self.lately))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be fetched once more: a write of ours is or was on its way, it was looked at meanwhile, or not all is known yet."""
+    """To be fetched once more: a write of ours is on its way to it, it was looked at since, or not all is known yet."""
 
     record: RemoteRecord
     after: float = 0.0
