@@ -14,7 +14,7 @@ from syncline.contract.testing import Delivery, Server, Target, conformance
 from syncline_salesforce.connector import Salesforce
 from syncline_salesforce.sandbox.process import RunningSandbox
 
-ORG: Final = "00D000000000001AAA"
+ORG: Final = "00D000000000001EAA"
 NO_NAMES: Final = (
     "Salesforce's jobs have no names. What may have arrived is upserted by our own key once more, which changes nothing."
 )

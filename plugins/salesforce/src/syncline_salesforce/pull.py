@@ -27,7 +27,8 @@ def pull(client: Client, object_type: ObjectType, request: PullRequest) -> Itera
         raise UnsupportedFeature(f"Salesforce does not say when {object_type.title} were changed. Pull all of them.")
     if request.archived and not object_type.pull_archived:
         raise UnsupportedFeature(f"Salesforce keeps no deleted {object_type.title}.")
-    reader, merged = Reader(object_type), {} if request.archived else merged_into(client, object_type)
+    reader = Reader(object_type, request.properties)
+    merged = {} if request.archived else merged_into(client, object_type)
     position = request.position
     while True:
         found = _page(client, object_type, request, position)

@@ -30,7 +30,7 @@ def fetch(client: Client, object_type: ObjectType, ids: Sequence[str], propertie
 
 
 def _there(client: Client, object_type: ObjectType, ids: Iterable[str], properties: Sequence[str]) -> dict[str, RemoteRecord]:
-    wanted, reader = list(dict.fromkeys(ids)), Reader(object_type)
+    wanted, reader = list(dict.fromkeys(ids)), Reader(object_type, properties)
     fields = list(dict.fromkeys(("Id", *stamped(object_type), *properties)))
     found: dict[str, RemoteRecord] = {}
     for start in range(0, len(wanted), MOST):

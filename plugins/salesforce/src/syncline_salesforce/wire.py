@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -56,11 +56,11 @@ def literal(at: dt.datetime) -> str:
 
 
 class Reader:
-    """Makes records of one object; made once for many of them."""
+    """Makes records of one object with the properties asked for; made once for many of them."""
 
-    def __init__(self, object_type: ObjectType) -> None:
-        self._title = object_type.title
-        self._converters = {p.name: READERS[p.kind] for p in object_type.properties}
+    def __init__(self, object_type: ObjectType, names: Iterable[str]) -> None:
+        self._title, asked = object_type.title, set(names)
+        self._converters = {p.name: READERS[p.kind] for p in object_type.properties if p.name in asked}
 
     def __call__(self, raw: Any, merged: Mapping[str, tuple[str, ...]] | None = None) -> RemoteRecord:
         if not isinstance(raw, dict) or not isinstance(raw.get("Id"), str) or not raw["Id"]:
