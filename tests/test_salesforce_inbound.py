@@ -16,7 +16,14 @@ from syncline.connections import service
 from syncline.connections.tokens import read
 from syncline.inbox import addresses
 from syncline.inbox.models import Delivery, InboxEvent, Refusal, WebhookAddress
+from syncline.ledger.models import Link
 from syncline.models import Connection, Registration
+from syncline.runs import execute, inbox
+from syncline.runs.tick import tick
+from syncline.syncs import publish
+from syncline.syncs.models import Sync
+from syncline_companies.models import Company
+from syncline_host.demo.scenario import run_to_end
 from syncline_salesforce.sandbox.process import RunningSandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,12 +45,15 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def connection(client: Client, sandbox: RunningSandbox, live_server: Any) -> Iterator[Connection]:
+def connection(
+    client: Client, sandbox: RunningSandbox, live_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Connection]:
     """Connected as a browser does it: the vendor's page and back."""
+    monkeypatch.setattr(inbox, "LINGER", 0)
     with override_settings(
         SYNCLINE_ALLOW_LOOPBACK=True, SYNCLINE_PUBLIC_URL=live_server.url, SECURE_SSL_REDIRECT=False, ALLOWED_HOSTS=["*"]
     ):
-        owner = User.objects.create_user("ann")
+        owner = User.objects.create_superuser("ann")
         app = Registration.objects.create(
             connector="salesforce",
             name="app",
@@ -84,6 +94,60 @@ def test_an_account_is_connected_and_an_ended_session_renewed(connection: Connec
     sandbox.admin.config(expire=True)
     assert service.check(connection).id == connection.account_id
     assert read(connection.pk).version == before.version + 1
+
+
+def sync_of(connection: Connection, direction: str) -> Sync:
+    catalog.refresh(connection)
+    made = Sync.objects.create(
+        name="s",
+        connection=connection,
+        dataset="companies.company",
+        object_type="Account",
+        direction=direction,
+        created_by=connection.owner,
+    )
+    publish.apply_suggestion(made)
+    publish.publish(made, connection.owner)
+    made.refresh_from_db()
+    return made
+
+
+def test_companies_become_accounts_once_and_find_those_that_are_there(connection: Connection, sandbox: RunningSandbox) -> None:
+    [there] = sandbox.admin.seed("Account", [{"Name": "Acme Inc", "Website": "https://www.acme.example/"}])
+    Company.objects.create(name="Acme", website="acme.example")
+    Company.objects.bulk_create(Company(name=f"C{n}", website=f"c{n}.example") for n in range(250))
+    sync = sync_of(connection, "push")
+
+    first, second = run_to_end(sync), run_to_end(sync)
+
+    assert (first.state, second.state) == ("succeeded", "succeeded")
+    assert Link.objects.count() == 251
+    assert Link.objects.get(remote_id=there).local_key == str(Company.objects.get(name="Acme").pk)
+    writes = [call for call in sandbox.admin.calls() if call.endswith("/composite/sobjects") or "Syncline_Key__c" in call]
+    assert len(writes) == 3, writes
+
+
+def test_accounts_become_companies_and_a_message_leads_to_a_pull_of_just_that_record(
+    connection: Connection, address: WebhookAddress, sandbox: RunningSandbox
+) -> None:
+    ids = sandbox.admin.seed("Account", [{"Name": f"A{n}", "Website": f"a{n}.example"} for n in range(30)])
+    run_to_end(sync_of(connection, "pull"))
+    assert Company.objects.count() == 30
+    sandbox.admin.subscribe(url_of(address), "Account")
+    sandbox.admin.calls()
+
+    sandbox.admin.edit("Account", {"Description": "told"}, ids[:2])
+    until(lambda: worked() and Company.objects.filter(description="told").count() == 2)
+
+    assert [call for call in sandbox.admin.calls() if call.startswith("GET /query")] == []
+
+
+def worked() -> bool:
+    """Does what a worker does."""
+    inbox.dispatch()
+    execute.work(1.0)
+    tick()
+    return True
 
 
 def test_outbound_messages_are_acknowledged_and_each_notification_has_one_effect(

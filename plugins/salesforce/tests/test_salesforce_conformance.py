@@ -9,9 +9,20 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from syncline.contract import ConnectorSpec, Event, EventKind, MatchStep, Value, WebhookRequest
+from syncline.contract import (
+    ConnectorSpec,
+    DatasetInfo,
+    Event,
+    EventKind,
+    Field,
+    MatchStep,
+    SuggestedMapping,
+    Value,
+    WebhookRequest,
+)
 from syncline.contract.testing import Delivery, Server, Target, conformance
 from syncline_salesforce.connector import Salesforce
+from syncline_salesforce.mapping import COMPANY, PERSON
 from syncline_salesforce.sandbox.process import RunningSandbox
 
 ORG: Final = "00D000000000001EAA"
@@ -37,6 +48,10 @@ def sandbox(kind: str, touched: str) -> Callable[[ConnectorSpec], AbstractContex
             )
 
     return server
+
+
+def dataset(key: str, suggested: SuggestedMapping) -> DatasetInfo:
+    return DatasetInfo(key, key, tuple(Field(rule.source, rule.source) for rule in suggested.rules))
 
 
 def message(*notifications: str) -> bytes:
@@ -126,6 +141,7 @@ ACCOUNTS = Target(
     refusal=[{"message": "The requested resource is no longer available", "errorCode": "INVALID_INPUT"}],
     missing_id="001zzzzzzzzzzzzAAA",
     match=MatchStep("Name"),
+    dataset=dataset("companies.company", COMPANY),
     reads=r"/composite/(batch|sobjects/[A-Za-z_]+)$",
     skip={"bulk-once": NO_NAMES},
 )
@@ -142,6 +158,7 @@ CONTACTS = replace(
     rejected={"Email": "no address"},
     missing_id="003zzzzzzzzzzzzAAA",
     match=MatchStep("Email", normalise="email"),
+    dataset=dataset("companies.person", PERSON),
     skip={"bulk-once": NO_NAMES, "clear": CHECKBOX},
 )
 TestAccounts = conformance(Salesforce, ACCOUNTS)

@@ -18,6 +18,7 @@ from syncline.contract import (
     Collected,
     ConnectorInfo,
     ConnectorSpec,
+    DatasetInfo,
     Event,
     Limit,
     ObjectType,
@@ -28,12 +29,13 @@ from syncline.contract import (
     RemoteRecord,
     Sandbox,
     Session,
+    SuggestedMapping,
     Verification,
     WebhookRequest,
     hookimpl,
 )
 
-from . import bulk, objects, pull, push, reading, signatures, soql, webhooks
+from . import bulk, mapping, objects, pull, push, reading, signatures, soql, webhooks
 from .client import Client
 
 SETTINGS: Final = {
@@ -85,7 +87,7 @@ class Salesforce(ConnectorSpec):
             title="Salesforce",
             version=version("syncline-salesforce"),
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.CREATE_PROPERTIES, Capability.SUGGEST_MAPPING},
+            capabilities=frozenset(Capability) - {Capability.CREATE_PROPERTIES},
             settings_schema=SETTINGS,
             hosts=("*.salesforce.com",),
             limits=LIMITS,
@@ -118,6 +120,10 @@ class Salesforce(ConnectorSpec):
     @hookimpl
     def discover(self, session: Session) -> Sequence[ObjectType]:
         return objects.discover(Client(session))
+
+    @hookimpl
+    def suggest_mapping(self, dataset: DatasetInfo, object_type: ObjectType) -> SuggestedMapping:
+        return mapping.suggest(dataset, object_type)
 
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:

@@ -94,6 +94,7 @@ ACCOUNT = (
     Field("Interests__c", "multipicklist", 4099, values=("Cloud", "Hardware", "Support")),
     Field("Description", "textarea", 32000),
     Field("ParentId", "reference", 18, to="Account"),
+    Field("BillingCountry", length=80),
     Field("BillingAddress", "address", writable=False),
 )
 CONTACT = (
@@ -102,6 +103,8 @@ CONTACT = (
     Field("LastName", length=80, required=True),
     Field("FirstName", length=40),
     Field("Email", "email", 80),
+    Field("Phone", "phone", 40),
+    Field("Title", length=128),
     Field("Birthdate", "date"),
     Field("HasOptedOutOfEmail", "boolean"),
     Field("AccountId", "reference", 18, to="Account"),
