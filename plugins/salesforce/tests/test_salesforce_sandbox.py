@@ -16,6 +16,7 @@ from syncline.contract import (
     BulkResult,
     Change,
     Code,
+    ConfigError,
     HeaderAuth,
     Http,
     Kind,
@@ -113,6 +114,20 @@ def test_the_catalog_has_what_people_work_with_in_few_calls(sandbox: RunningSand
     held = {p.name: p.kind for p in found["Account"].properties}
     assert "BillingAddress" not in held
     assert (held["Industry"], held["Interests__c"], held["AnnualRevenue"]) == (Kind.CHOICE, Kind.SET, Kind.NUMBER)
+
+
+class Uncounted(Client):
+    """Of a user who may not see how many records there are."""
+
+    def get(self, path: str, **params: str) -> Any:
+        if path == "/limits/recordCount":
+            raise ConfigError("Salesforce answered 403.")
+        return super().get(path, **params)
+
+
+def test_who_may_not_count_records_has_a_catalog_all_the_same(sandbox: RunningSandbox) -> None:
+    found = objects.discover(Uncounted(session_of(sandbox)))
+    assert {one.key: one.count for one in found} == dict.fromkeys(("Account", "Contact", "Customer__c"))
 
 
 def test_twelve_hundred_of_one_moment_come_page_by_page_and_from_any_position(
