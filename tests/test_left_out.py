@@ -63,6 +63,26 @@ def test_in_ci_a_whole_file_cannot_leave_itself_out(tmp_path: Path) -> None:
     assert "which CI does not allow" in run.stdout
 
 
+EXCUSED = """
+import pytest
+from types import SimpleNamespace
+
+class TestVendor:
+    target = SimpleNamespace(skip={"history": "The vendor keeps none."})
+
+    @pytest.mark.parametrize("check", ["history", "merged"])
+    def test_check(self, check):
+        pytest.skip(f"{check}: the vendor keeps none")
+"""
+
+
+def test_in_ci_a_conformance_target_may_excuse_itself_from_a_check_by_name(tmp_path: Path) -> None:
+    run = run_pytest(tmp_path, EXCUSED, CI="true")
+
+    assert "1 failed, 1 skipped" in run.stdout.splitlines()[-1]
+    assert "Left out, which CI does not allow: merged: the vendor keeps none" in run.stdout
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_ci_allows_what_a_checkout_cannot_bring_along(tmp_path: Path, workers: str) -> None:
     run = run_pytest(tmp_path, SKIPS.format(part="reference"), CI="true", PYTEST_ADDOPTS=f"-n {workers}")

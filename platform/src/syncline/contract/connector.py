@@ -81,7 +81,8 @@ class ConnectorInfo:
 
     `key` equals the entry-point name and is a slug; `contract` is a version specifier such as `>=1,<2`;
     `settings_schema` is a JSON Schema (object) whose defaults work; `hosts` are the host names the connector may call
-    (`*.example.com` allowed).
+    (`*.example.com` allowed). `unsigned_webhooks`: the vendor signs nothing, so what comes to an address without a secret
+    is taken, and `verify` is asked only where there is one.
     """
 
     key: str
@@ -94,6 +95,7 @@ class ConnectorInfo:
     limits: tuple[Limit, ...] = ()
     docs_url: str = ""
     registration_needed: bool = False
+    unsigned_webhooks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def refusal(connector: Connector, request: WebhookRequest, secrets: Sequence[str
     if Capability.VERIFY not in connector.implements:
         return ""
     if not secrets:
-        return NO_SECRET
+        return "" if connector.info.unsigned_webhooks else NO_SECRET
     found = Verification(connector.call.verify(request=request, secrets=secrets))
     return "" if found == Verification.GENUINE else found.value
 

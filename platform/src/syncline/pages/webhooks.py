@@ -69,7 +69,7 @@ def url_of(address: WebhookAddress) -> str:
 def ready(address: WebhookAddress) -> bool:
     """Whether what arrives there can be verified, or need not be."""
     found = registry.connectors().get(address.connector)
-    verifies = found is not None and Capability.VERIFY in found.implements
+    verifies = found is not None and Capability.VERIFY in found.implements and not found.info.unsigned_webhooks
     return not verifies or bool(addresses.place_of(address.pk).secrets)
 
 

@@ -150,11 +150,11 @@ def _calls(lab: Lab) -> dict[str, Callable[[], object]]:
     if Capability.DISCOVER not in lab.able:
         return calls
     found, names, changes = lab.object_type, tuple(lab.target.record(0)), lab.changes(1)
-    request = PullRequest(properties=names)
+    request, ids = PullRequest(properties=names), [lab.target.missing_id or "1"]
     calls |= {
         "discover": lambda: lab.call.discover(session=session),
         "push": lambda: lab.push(changes),
-        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=["1"], properties=names, associations=()),
+        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=ids, properties=names, associations=()),
         "pull": lambda: list(lab.call.pull(session=session, object_type=found, request=request)),
     }
     return {name: call for name, call in calls.items() if name in lab.able}
