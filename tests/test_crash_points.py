@@ -87,7 +87,7 @@ class World:
             catalog.create_missing(sync.connection, offered, publish.missing_properties(sync))
         with connection.cursor() as cursor:
             tables = ("link", "entry", "errorgroup", "identityindex", "indexstate", "candidate", "planrow", "run", "runpart")
-            cursor.execute(f"TRUNCATE {', '.join(f'syncline_{name}' for name in tables)}")
+            cursor.execute(f"TRUNCATE {', '.join(f'syncline_{name}' for name in tables)} CASCADE")
         seed_account(self.sandbox.admin)
 
     def crash(self, sync: Sync, point: str, nth: int, *, expire: bool = True) -> Run:

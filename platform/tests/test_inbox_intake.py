@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from syncline.connections.models import Connection, ConnectorState, Registration
 from syncline.contract import ConfigError
 from syncline.contract.webhooks import Answer
-from syncline.inbox import addresses, intake, prepared, reading, store, views
+from syncline.inbox import addresses, intake, prepared, reading, store, timed, views
 from syncline.inbox.models import Delivery, InboxEvent, InboxKey, Refusal
 
 HERE = Path(__file__).parent
@@ -310,8 +310,9 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
+    monkeypatch.setitem(reading._paces, "signed", timed.Pace())
     begun = time.monotonic()
-    answers = [here.post(b"sleep 0.6").status_code for _ in range(reading.MOST_STUCK + 3)]
+    answers = [here.post(b"sleep 0.6").status_code for _ in range(timed.MOST_STUCK + 3)]
     assert time.monotonic() - begun < 0.55  # those beyond the most were not even tried
     assert set(answers) == {202}
     causes = list(Delivery.objects.order_by("pk").values_list("cause", flat=True))
@@ -375,7 +376,22 @@ def test_one_statement_stores_a_delivery(here: World, django_assert_num_queries:
     here.post([event()])  # rings
     with django_assert_num_queries(0):
         here.post([event(id_="8"), event(id_="9", account="2")])
-    assert len(asked) == 4  # the address, and all of the rest
+    assert len(asked) == 3  # the address once, and all of the rest
+
+
+def test_the_statement_of_an_intake_is_planned_once(here: World) -> None:
+    def prepared_ones() -> list[tuple[int, int]]:
+        with connection.cursor() as cursor:
+            plans = "SELECT count(*), sum(generic_plans + custom_plans) FROM pg_prepared_statements"
+            cursor.execute(f"{plans} WHERE statement ~ 'syncline_delivery'")
+            return list(cursor.fetchall())
+
+    here.post([event()])
+    ((statements, plans),) = prepared_ones()
+    for _ in range(3):
+        here.post([event()])
+    assert statements == 1
+    assert prepared_ones() == [(1, plans + 3)]
 
 
 def test_the_bell_rings_once_for_all_that_comes_within_a_moment(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 import syncline
 from syncline.contract import Code, RateLimited, Retryable, SynclineError
-from syncline.runs.outcome import CONSEQUENCES, DEFAULT_STEP, NEXT_STEPS, Consequence, consequence, next_step
+from syncline.runs.outcome import (
+    ARRIVAL_STEPS,
+    CONSEQUENCES,
+    DEFAULT_ARRIVAL_STEP,
+    DEFAULT_STEP,
+    NEXT_STEPS,
+    Consequence,
+    consequence,
+    next_step,
+)
 
 pytestmark = pytest.mark.unit
 PARTS = {
@@ -63,7 +72,14 @@ def test_the_first_line_that_fits_decides_so_special_errors_stand_before_general
 def test_every_refusal_has_a_next_step() -> None:
     assert {code.value for code in Code} - set(NEXT_STEPS) == {"other"}
     assert next_step("other") == DEFAULT_STEP
-    assert all(step.endswith(".") for step in NEXT_STEPS.values())
+    assert next_step("other", pulled=True) == DEFAULT_ARRIVAL_STEP
+    assert all(step.endswith(".") for step in (*NEXT_STEPS.values(), *ARRIVAL_STEPS.values()))
+
+
+def test_what_a_person_does_about_an_arrival_is_not_said_about_records_here() -> None:
+    assert "in the account" in next_step("too_long", pulled=True)
+    assert "here" in next_step("too_long")
+    assert next_step("withheld", pulled=True) == NEXT_STEPS["withheld"]
 
 
 def test_the_documentation_holds_the_table() -> None:

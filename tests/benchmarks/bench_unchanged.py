@@ -82,7 +82,7 @@ def link(source: Source) -> None:
     columns = ", ".join(f"c{i}" for i in range(len(source.columns)))
     scope = source.scope
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE syncline_link")
+        cursor.execute("TRUNCATE syncline_link CASCADE")
         cursor.execute(
             _LINKS.format(query=query, columns=columns),
             [scope.connection_id, scope.object_type, scope.dataset, source.seed, *params],

@@ -33,6 +33,9 @@ def set_up() -> None:
 
     django.setup()
     call_command("migrate", verbosity=0)
+    from syncline.background.processes import keep_what_is_loaded
+
+    keep_what_is_loaded()  # as every worker does
 
 
 def find() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from syncline import cli
+from syncline.cli_base import set_up_django
 
 BATCH, ASSOCIATIONS, CHUNK, TICK = 20, 40, 200, 2.0
 _carry_out = cli._carry_out
@@ -20,7 +21,7 @@ def small_batches() -> None:
 
 
 def carry_out(name: str, restarts: int) -> int:
-    cli.set_up_django()
+    set_up_django()
     from syncline.background import every
     from syncline.runs import tick
     from syncline.runs.push import reader, results

@@ -16,6 +16,7 @@ from django.utils import timezone
 from syncline.contract import Code, Dataset, LocalChange, Op, Status, Value, Written
 from syncline_companies.datasets import DATASETS, CompanyDataset, DealDataset
 from syncline_companies.models import Company, Country, Deal, Employee
+from syncline_companies.writing import tables
 
 pytestmark = pytest.mark.django_db
 COMPANIES, DEALS = CompanyDataset(), DealDataset()
@@ -269,3 +270,14 @@ class TestBatches:
             for answer in answers
             if answer.token[0] != "d"
         }
+
+    def test_a_row_made_from_a_blank_one_shares_nothing_with_it(self, owner: User, gb: Country) -> None:
+        blank = Company(creator_id=owner.pk)
+        first, second = tables.copied(blank), tables.copied(blank)
+        first.name, first.country = "First", gb
+
+        assert (second.name, second.country, second.creator) == ("", None, owner)
+        assert (blank.name, blank.country_id) == ("", None)
+        first.save()
+        assert second._state.adding
+        assert Company.objects.get().creator == owner

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from syncline.pages import catalog, connections, connectors, inbox, ledger, registrations, runs, syncs, webhooks
+from syncline.pages import (
+    arrivals,
+    catalog,
+    conflicts,
+    connections,
+    connectors,
+    inbox,
+    ledger,
+    registrations,
+    runs,
+    syncs,
+    webhooks,
+)
 
-__all__ = ["catalog", "connections", "connectors", "inbox", "ledger", "registrations", "runs", "syncs", "webhooks"]
+__all__ = [
+    "arrivals",
+    "catalog",
+    "conflicts",
+    "connections",
+    "connectors",
+    "inbox",
+    "ledger",
+    "registrations",
+    "runs",
+    "syncs",
+    "webhooks",
+]

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from syncline.cli_base import Commands, set_up_django, told
+
 
 def state_dir() -> Path:
     return Path(os.environ.get("SYNCLINE_STATE") or ".syncline").resolve()
-
-
-def set_up_django() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
-    import django
-
-    django.setup()
-
-
-class Commands(click.Group):
-    """Says in a sentence that there is no database, whichever command found out."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            if told := _unreachable(error):
-                raise click.ClickException(told) from error
-            raise
-
-
-def _unreachable(error: Exception) -> str:
-    from django.db import OperationalError, connection
-
-    if not isinstance(error, OperationalError) or connection.connection is not None:
-        return ""
-    said = str(error).splitlines()[0]
-    return (
-        f"The database cannot be reached ({said}). Set DATABASE_URL; or put `syncline db run --` before the command, in the "
-        "folder of the checkout, to use its local database."
-    )
 
 
 @click.group(cls=Commands)
@@ -143,7 +113,7 @@ def workers() -> None:
 @click.option("--rows", default=10, show_default=True, help="How many records to show field by field.")
 def plan(sync: str, rows: int) -> None:
     """Finds out what a push of SYNC (id or name) would do, and shows it. Writes nothing."""
-    with _told():
+    with told():
         from rich.console import Console
 
         from syncline import planning
@@ -159,7 +129,7 @@ def apply(plan: int, yes: bool) -> None:
 
     Ends with 3 when some were not written, because they changed since or were refused.
     """
-    with _told():
+    with told():
         from rich.console import Console
 
         from syncline import planning
@@ -170,18 +140,46 @@ def apply(plan: int, yes: bool) -> None:
             sys.exit(planning.apply(found, Console()))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """A command that works with the database; what stops it is told in a sentence."""
-    set_up_django()
-    from syncline.connections import startup
-    from syncline.contract import SynclineError
+@main.group()
+def position() -> None:
+    """How far the pulls of a sync came, which may be moved while it rests."""
 
-    try:
-        startup.begin()
-        yield
-    except SynclineError as error:
-        raise click.ClickException(str(error)) from error
+
+@position.command("get")
+@click.argument("sync")
+def position_get(sync: str) -> None:
+    """Tells how far the pulls of SYNC (id or name) came."""
+    with told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.show(planning.sync_named(sync), Console())
+
+
+@position.command("set")
+@click.argument("sync")
+@click.argument("moment")
+def position_set(sync: str, moment: str) -> None:
+    """The next pull of SYNC asks for what changed since MOMENT, e.g. 2026-11-26 or "2026-11-26 17:30", UTC."""
+    with told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.move(planning.sync_named(sync), moment, Console())
+
+
+@position.command("reset")
+@click.argument("sync")
+def position_reset(sync: str) -> None:
+    """The next pull of SYNC lists everything."""
+    with told():
+        from rich.console import Console
+
+        from syncline import planning, positions
+
+        positions.move(planning.sync_named(sync), None, Console())
 
 
 @main.command()
@@ -239,7 +237,7 @@ def _choice(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--rows", default=50, show_default=True, help="How many to show, the newest first.")
 def inbox_list(rows: int, **choice: Any) -> None:
     """Lists events, and deliveries that could not be read."""
-    with _told():
+    with told():
         from rich.console import Console
 
         from syncline import inboxes
@@ -252,7 +250,7 @@ def inbox_list(rows: int, **choice: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say how many there are.")
 def inbox_replay(dry_run: bool, **choice: Any) -> None:
     """Reads stored deliveries again and makes new events of them; asks no vendor. At least one option chooses which."""
-    with _told():
+    with told():
         from rich.console import Console
 
         from syncline import inboxes

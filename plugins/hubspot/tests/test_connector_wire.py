@@ -77,6 +77,7 @@ def test_a_domain_is_read_without_case_and_trailing_dot() -> None:
 def test_a_value_that_does_not_fit_its_type_stays_text() -> None:
     assert from_wire(Kind.NUMBER, "any", "a few") == "a few"
     assert from_wire(Kind.NUMBER, "any", "NaN") == "NaN"
+    assert from_wire(Kind.NUMBER, "any", "1e999999999") == "1e999999999"
 
 
 @pytest.mark.parametrize(

@@ -58,5 +58,5 @@ class KeysSerializer(Plain):
 
 class RunRequestSerializer(Plain):
     kind = serializers.ChoiceField(
-        [(Run.Kind.FULL.value, Run.Kind.FULL.label), (Run.Kind.RETRY.value, Run.Kind.RETRY.label)], default=Run.Kind.FULL.value
+        [(one.value, one.label) for one in (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY)], default=Run.Kind.FULL.value
     )

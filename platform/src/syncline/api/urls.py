@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rest_framework.routers import SimpleRouter
 
-from . import plans, views
+from . import plans, pulls, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="connection")
 router.register("syncs", views.SyncViewSet, basename="sync")
 router.register("runs", views.RunViewSet, basename="run")
 router.register("plans", plans.PlanViewSet, basename="plan")
+router.register("arrivals", pulls.ArrivalViewSet, basename="arrival")
+router.register("conflicts", pulls.ConflictViewSet, basename="conflict")
 urlpatterns = router.urls

@@ -82,7 +82,8 @@ class SyncViewSet(ReadingViewSet):
     @extend_schema(
         request=RunRequestSerializer,
         responses={201: RunSerializer, 409: REFUSED},
-        description="Starts a run: `full`, or `retry` for the records with problems.",
+        description="Starts a run: `full`, `retry` for the records with problems or, where the sync pulls, `changes` for what"
+        " changed there since the last time.",
     )
     @action(detail=True, methods=["post"])
     def run(self, request: Request, **_pk: str) -> Response:
@@ -90,6 +91,8 @@ class SyncViewSet(ReadingViewSet):
         self.refuse_unless_runnable(sync.connection)
         asked = RunRequestSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
+        if asked.validated_data["kind"] == Run.Kind.CHANGES and sync.direction == Sync.Direction.PUSH:
+            raise Refused("This sync only pushes; what changes here is pushed by its own schedule. Start a full run.")
         try:
             run = start.start_run(sync, kind=asked.validated_data["kind"], trigger="api", user=self.user)
         except SynclineError as error:

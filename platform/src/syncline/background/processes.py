@@ -6,6 +6,7 @@ A cluster whose guard or parent was killed must not go on: its orphans would tak
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -40,7 +41,14 @@ _forked = _Forked()
 def follow_forks() -> None:
     """From now on, in this process and those it forks."""
     become("cluster")
+    keep_what_is_loaded()
     register_after_fork(_forked, _Forked.begin)
+
+
+def keep_what_is_loaded() -> None:
+    """What stands in memory now stays to the end: it need not be searched for garbage, which is a fifth of a pull's time."""
+    gc.collect()
+    gc.freeze()
 
 
 def become(role: str) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-_PLAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")  # a domain as most are written, and as this module leaves it
+#: A domain or an address as most are written, and as this module leaves it; what follows "//" may say anything.
+_PLAIN = re.compile(
+    r"(?:https?://(?=[^/]+(?:/[!-~]*)?$)|(?=[^/]+/?$))(?:www\.)?+([a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+)\.?(?:/.*)?"
+)
 _LABELS = re.compile(r"[^.\s@/]+(\.[^.\s@/]+)+")
 
 
@@ -30,13 +34,14 @@ def identifier(value: str) -> str:
     return re.sub(r"\s+", "", value).upper()
 
 
+@lru_cache(maxsize=8192)  # the same few thousand are asked for by everybody who handles a page of records
 def domain(value: str) -> str:
     """Host name of an address or a bare domain: lower case, no `www.`, port or trailing dot; "" when there is none."""
     raw = value.strip()
     if not raw:
         return ""
-    if _PLAIN.fullmatch(raw) and not raw.startswith("www."):
-        return raw
+    if plain := _PLAIN.fullmatch(raw):
+        return plain[1]
     try:
         host = urlsplit(raw if "//" in raw else f"//{raw}").hostname or ""
     except ValueError:

@@ -259,6 +259,7 @@ class PastValue:
 class RemoteRecord:
     """A record as the vendor has it now. `id` may differ from the id asked for when records were merged.
 
+    `properties`: those asked for, None where there is no value; one left out is not known there, and changes nothing here.
     `merged`: ids of records that were merged into this one, as far as the vendor tells. `associations`: object type → remote ids
     of all records it is associated with, for the object types asked for. `history`: property → its values, newest first, for
     the properties asked for.

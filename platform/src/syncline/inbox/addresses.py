@@ -18,8 +18,10 @@ from syncline.contract import ConfigError
 
 from . import prepared
 from .models import AddressName, WebhookAddress, new_slug
+from .remembered import Remembered
 
 SHORTEST_SECRET: Final = 8
+REMEMBERED: Final = 1.0  # seconds
 _SLUG: Final = re.compile(r"[A-Za-z0-9_-]{8,100}")
 
 _FIND = """
@@ -46,7 +48,11 @@ class Place:
 
 
 def find(slug: str) -> Place | None:
-    return _place(_FIND + "WHERE n.slug = %(slug)s", {"slug": slug})
+    """As it is, or was less than a second ago: what other processes change holds here after that."""
+    return _places.get(slug, lambda: _place(_FIND + "WHERE n.slug = %(slug)s", {"slug": slug}))
+
+
+_places: Final = Remembered[Place](REMEMBERED)
 
 
 def place_of(address_id: int) -> Place:
@@ -111,6 +117,7 @@ def add_alias(address: WebhookAddress, slug: str) -> None:
 def drop_alias(address: WebhookAddress, slug: str) -> None:
     if not address.names.filter(slug=slug, current=False).delete()[0]:
         raise ConfigError("This is no alias of the address.")
+    _places.forget()
 
 
 def add_secret(address: WebhookAddress, secret: str) -> None:
@@ -136,3 +143,4 @@ def _change(address: WebhookAddress, change: Callable[[list[str]], list[str]]) -
         held = WebhookAddress.objects.select_for_update(of=("self",)).get(pk=address.pk)
         held.secrets = {"signing": change(list(typed(held)))}
         held.save(update_fields=["secrets"])
+    _places.forget()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from syncline.contract import SynclineError
 from syncline.contract.connector import Capability
@@ -15,8 +15,10 @@ from syncline.contract.webhooks import Answer, Event, Receipt, Verification, Web
 from syncline.ledger.storable import dumps
 from syncline.registry import Connector
 
+from .timed import Pace, in_time
+
 PARSE_SECONDS = 2.0  # vendors wait for five
-MOST_STUCK: Final = 4
+SMALL: Final = 65_536  # bytes
 NO_SECRET: Final = "no secret set"  # noqa: S105
 DEFAULT_STATUS: Final = {
     Receipt.STORED: 204,
@@ -26,8 +28,8 @@ DEFAULT_STATUS: Final = {
     Receipt.FAILED: 503,
 }
 
-T = TypeVar("T")
 log = logging.getLogger("syncline.inbox")
+_paces: Final[defaultdict[str, Pace]] = defaultdict(Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,12 @@ def refusal(connector: Connector, request: WebhookRequest, secrets: Sequence[str
 
 
 def read(connector: Connector, request: WebhookRequest) -> Reading:
+    def parsed() -> Sequence[Event]:
+        return [_checked(one) for one in connector.call.parse(request=request)]
+
     try:
-        return Reading(_in_time(lambda: [_checked(one) for one in connector.call.parse(request=request)]))
+        small = len(request.body) <= SMALL
+        return Reading(_paces[connector.key].call(parsed, PARSE_SECONDS) if small else in_time(parsed, PARSE_SECONDS))
     except SynclineError as error:
         return Reading(cause=str(error))
     except Exception as error:  # noqa: BLE001 - not of the contract's types: told, and kept with the delivery
@@ -83,64 +89,3 @@ def _checked(event: Event) -> Event:
         raise TypeError("not an Event of the contract's types")
     dumps(event.data)
     return event
-
-
-class TookTooLong(SynclineError):
-    """The connector took too long to read this delivery. Report it to its author; replay the delivery when it is mended."""
-
-
-class _Stuck:
-    """How many calls never came back; from some number on, no more are made."""
-
-    def __init__(self) -> None:
-        self.number, self.lock = 0, threading.Lock()
-
-    def add(self, change: int) -> None:
-        with self.lock:
-            self.number += change
-
-
-_stuck = _Stuck()
-
-
-def _in_time(work: Callable[[], T]) -> T:
-    """In a thread of its own, because nothing else can leave a call that does not come back; TookTooLong then."""
-    if _stuck.number >= MOST_STUCK:
-        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart the web server, then replay this one.")
-    call = _Call(work)
-    call.start()
-    if not call.ended.wait(PARSE_SECONDS) and call.abandon():
-        raise TookTooLong
-    return call.result()
-
-
-class _Call(threading.Thread, Generic[T]):
-    def __init__(self, work: Callable[[], T]) -> None:
-        super().__init__(daemon=True, name="syncline-parse")
-        self.work, self.ended, self.lock, self.abandoned = work, threading.Event(), threading.Lock(), False
-        self.values: list[T] = []
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            self.values.append(self.work())
-        except Exception as error:  # noqa: BLE001 - raised where it was asked for
-            self.error = error
-        with self.lock:
-            self.ended.set()
-            if self.abandoned:
-                _stuck.add(-1)
-
-    def abandon(self) -> bool:
-        """False when it ended at the last moment."""
-        with self.lock:
-            if self.ended.is_set():
-                return False
-            self.abandoned = True
-            _stuck.add(1)
-            return True
-
-    def result(self) -> T:
-        if self.error is not None:
-            raise self.error
-        return self.values[0]

@@ -22,6 +22,7 @@ from .reading import Reading
 
 LONGEST_KEY: Final = 200
 MOST_DATA: Final = 16_384
+KINDS: Final = frozenset(EventKind)
 WITHHELD: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 _EVENTS = """
@@ -145,7 +146,7 @@ def _rows(events: Sequence[Event]) -> list[Mapping[str, Any]]:
 
 def _row(position: int, event: Event) -> Mapping[str, Any]:
     at = event.occurred_at
-    known = event.kind in set(EventKind)
+    known = event.kind in KINDS
     return {
         "position": position,
         "name": _name(event.key),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.urls import re_path
 
 from . import views
 
-urlpatterns = [
-    # with and without the last slash: a redirect would cost the delivery
-    re_path(r"^hooks/(?P<slug>[A-Za-z0-9_-]{1,100})/?$", views.receive, name="webhook"),
-]
+# with and without the last slash: a redirect would cost the delivery
+PATH: Final = r"^hooks/(?P<slug>[A-Za-z0-9_-]{1,100})/?\Z"
+
+urlpatterns = [re_path(PATH, views.receive, name="webhook")]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
+from django.http.request import HttpHeaders
 from django.views.decorators.csrf import csrf_exempt
 
 from syncline.contract import SynclineError
@@ -96,10 +97,18 @@ def _webhook(request: HttpRequest, body: bytes) -> WebhookRequest:
     return WebhookRequest(
         method=request.method or "",
         url=full_address(request),
-        headers={name.lower(): value for name, value in request.headers.items()},
+        headers=dict(_headers(request.META)),
         body=body,
         received_at=dt.datetime.now(dt.UTC),
     )
+
+
+def _headers(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        if name.startswith("HTTP_"):
+            yield name[5:].replace("_", "-").lower(), value
+        elif name in HttpHeaders.UNPREFIXED_HEADERS:
+            yield name.replace("_", "-").lower(), value
 
 
 def full_address(request: HttpRequest) -> str:

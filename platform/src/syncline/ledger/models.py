@@ -16,8 +16,8 @@ class Link(models.Model):
     `source_hash`: PostgreSQL's hash of the source row as it was when everything about it was settled.
     `uncertain_at`: when a write ended without an answer; null while it is on its way, or when its worker died.
     `last_run_id`: the last run that counted the record. `seen`: property → fingerprint of the canonical value that the remote
-    record had when both sides last agreed; what differs from it was changed there. "=" holds the digest of the mapping it was
-    pulled by.
+    record had when both sides last agreed; what differs from it was changed there. "=" holds one digest over all that was read
+    and the mapping it was pulled by.
     """
 
     class State(models.TextChoices):
@@ -106,7 +106,12 @@ class Entry(models.Model):
 
 
 class ErrorGroup(models.Model):
-    """Records of one run that failed for the same cause, with a sentence and a next step."""
+    """Records of one run that failed for the same cause, with a sentence and a next step.
+
+    `samples`: local keys or, where the cause begins with PULLED, ids of remote records that could not be stored here.
+    """
+
+    PULLED = "pull "
 
     id = models.BigAutoField(primary_key=True)
     run_id = models.BigIntegerField()
@@ -124,6 +129,9 @@ class ErrorGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} × {self.message}"
+
+    def is_pulled(self) -> bool:
+        return self.cause.startswith(self.PULLED)
 
 
 class IdentityIndex(models.Model):

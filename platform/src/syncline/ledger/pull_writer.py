@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from syncline.contract import Value
+from syncline.contract import Retryable, Value
 
 from .models import Link
 from .records import Fence, Problem, Scope
@@ -69,6 +69,7 @@ WITH o AS (
         source_hash = CASE WHEN excluded.source_hash IS NOT NULL THEN excluded.source_hash
                            WHEN (SELECT o.reopened FROM o WHERE o.key = l.local_key) THEN NULL ELSE l.source_hash END,
         last_run_id = excluded.last_run_id, checked_at = now()
+    WHERE l.remote_id IS NULL OR l.remote_id = excluded.remote_id OR l.state = 'gone'
     RETURNING l.id, l.local_key
 ), logged AS (
     INSERT INTO syncline_entry (link_id, run_id, at, op, status, remote_id, sent)
@@ -80,7 +81,7 @@ SELECT id, local_key FROM stored
 
 
 def store_links(cursor: CursorWrapper, scope: Scope, run_id: int, links: Sequence[PulledLink]) -> dict[str, int]:
-    """Ids of the links by local key."""
+    """Ids of the links by local key. Retryable when one of ours was linked to another remote record since it was looked at."""
     if not links:
         return {}
     rows = [
@@ -99,7 +100,10 @@ def store_links(cursor: CursorWrapper, scope: Scope, run_id: int, links: Sequenc
         for one in links
     ]
     cursor.execute(_LINKS, [dumps(rows), scope.connection_id, scope.object_type, scope.dataset, run_id, run_id])
-    return {key: id_ for id_, key in cursor.fetchall()}
+    stored = {key: id_ for id_, key in cursor.fetchall()}
+    if len(stored) < len(links):
+        raise Retryable("Records of ours were linked to others in this moment. They are looked at again.", after=0.0)
+    return stored
 
 
 _ARRIVALS = """

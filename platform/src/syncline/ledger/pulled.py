@@ -40,7 +40,8 @@ class Checkpoint(models.Model):
 class Arrival(models.Model):
     """A remote record that could not be stored here, or not wholly: why, and since when. It goes once the record is stored.
 
-    `digest`: of the values it had there; with others it is tried again, and so it is once a day or when a person asks.
+    It is tried again when it changes there, once a day, and when a person asks; each time when it waits for another record, or
+    was not fetched yet (PENDING). `digest`: of the values it had there.
     `local_key`: of the record here that it would change. `create`: a person said that it is a record of its own, whatever it
     has in common with others.
     """

@@ -57,6 +57,11 @@ def may_read(user: User, dataset_key: str) -> bool:
     return found is not None and (not found.info.permission or user.has_perm(found.info.permission))
 
 
+def readable(user: User) -> frozenset[str]:
+    """Keys of the datasets whose records this person may see."""
+    return frozenset(key for key in datasets() if may_read(user, key))
+
+
 def add_titles(user: User, links: Iterable[Any]) -> None:
     """Sets `title` on each link: one query per dataset among them, and none for what the person may not read."""
     by_dataset: dict[str, list[Any]] = {}

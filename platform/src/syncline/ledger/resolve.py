@@ -1,4 +1,4 @@
-"""What a person decides about a link that the push left for review."""
+"""What a person decides about a link that a push or a pull left for review."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .models import Entry, Link
 RESOLVED_BY_HAND = 0
 """Entries of decisions belong to no run."""
 
-FRESH: Final = {"state": Link.State.PENDING, "delivered": {}, "associations": {}}
+FRESH: Final = {"state": Link.State.PENDING, "delivered": {}, "associations": {}, "seen": {}}
 
 
 def link_by_hand(link: Link, remote_id: str, who: str) -> None:

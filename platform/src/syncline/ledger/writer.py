@@ -290,12 +290,12 @@ def _row(one: Outcome, problem: Problem) -> dict[str, Any]:
     }
 
 
-def group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome]) -> None:
-    """Adds those with a problem to the run's error groups, by cause."""
+def group(cursor: CursorWrapper, run_id: int, outcomes: Iterable[Outcome], before: str = "") -> None:
+    """Adds those with a problem to the run's error groups, by cause. `before`: what causes begin with."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.problem:
-            groups.setdefault(cause(outcome), []).append(outcome)
+            groups.setdefault(before + cause(outcome), []).append(outcome)
     if not groups:
         return
     first = {key: (members[0], members[0].problem or Problem("", "")) for key, members in groups.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -16,6 +17,13 @@ from .base import person
 
 Choices = list[tuple[str, str]]
 State = Link.State
+ARRIVALS = {
+    State.AMBIGUOUS: "for review",
+    State.REJECTED: "rejected",
+    State.EXCLUDED: "ours is gone",
+    State.WAITING: "waiting for another record",
+    State.PENDING: "not fetched yet",
+}
 REVIEW = (State.AMBIGUOUS, State.UNCERTAIN, State.MERGED, State.GONE)
 
 
@@ -48,6 +56,41 @@ class SyncFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         return queryset.filter(sync=value) if value and value.isdecimal() else queryset
+
+
+class ArrivalFilter(admin.SimpleListFilter):
+    """The states that a record from there can wait in."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("person", "Needs a person"), *((state.value, label.capitalize()) for state, label in ARRIVALS.items())]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "person":
+            return queryset.exclude(state__in=(State.WAITING, State.PENDING))
+        return queryset.filter(state=self.value()) if self.value() else queryset
+
+
+class OpenFilter(admin.SimpleListFilter):
+    """What waits for a decision, unless something else is asked for."""
+
+    title = "decision"
+    parameter_name = "decision"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        return [("decided", "Decided"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *rest = super().choices(changelist)
+        yield {**first, "display": "Open"}
+        yield from rest
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(decided_at__isnull=self.value() != "decided")
 
 
 class PairFilter(admin.SimpleListFilter):

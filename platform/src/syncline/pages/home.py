@@ -14,13 +14,15 @@ from syncline.connections import access
 from syncline.connections.models import ConnectionState
 from syncline.inbox import overview as inbox
 from syncline.ledger.models import Link
+from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import overview as runs
 from syncline.runs import progress
 from syncline.runs.models import Run
+from syncline.runs.pull.start import PULLING
 from syncline.runs.workers import listed
 from syncline.syncs.models import Sync
 
-from . import drift
+from . import directions, drift
 from .display import TONES, badge, duration
 from .filters import REVIEW
 
@@ -77,6 +79,23 @@ def attention(user: User) -> list[dict[str, Any]]:
     return [
         {"label": "for review", "count": review, "address": f"{address}?attention=review"},
         {"label": "rejected", "count": counts.get(Link.State.REJECTED, 0), "address": f"{address}?attention=rejected"},
+        *arrived(user),
+    ]
+
+
+def arrived(user: User) -> list[dict[str, Any]]:
+    """What pulls left for a person; nothing while no sync pulls."""
+    seen = Sync.objects.filter(connection__in=access.visible_connections(user), direction__in=PULLING)
+    if not seen.exists():
+        return []
+    arrivals, conflicts = Arrival.objects.filter(sync__in=seen), Conflict.objects.filter(sync__in=seen, decided_at=None)
+    return [
+        {
+            "label": "from there, for review",
+            "count": arrivals.exclude(state__in=(Link.State.WAITING, Link.State.PENDING)).count(),
+            "address": f"{reverse('admin:syncline_arrival_changelist')}?state=person",
+        },
+        {"label": "conflicts", "count": conflicts.count(), "address": reverse("admin:syncline_conflict_changelist")},
     ]
 
 
@@ -111,6 +130,7 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "badge": badge(run.state, run.get_state_display()),
+        "kind": directions.kind(run),
         "took": duration(run.started_at, run.finished_at),
         "address": reverse("admin:syncline_run_change", args=[run.pk]),
     }

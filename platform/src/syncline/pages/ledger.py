@@ -16,12 +16,16 @@ from django.utils.safestring import SafeString
 from syncline.contract import ConfigError
 from syncline.ledger import resolve
 from syncline.ledger.models import ErrorGroup, Link
+from syncline.ledger.pulled import Conflict
 from syncline.ledger.reading import add_titles, entries
 from syncline.runs import overview
-from syncline.runs.models import Run
+from syncline.runs.models import Run, RunPart
 from syncline.runs.outcome import next_step
+from syncline.runs.pull.start import PULLING, pull_records
 from syncline.runs.start import push_keys
+from syncline.syncs.models import Sync
 
+from . import conflicts
 from .base import ActionsAdmin, ConnectionAdmin, ObjectAction, person, rights
 from .display import badge, shortened
 from .filters import AttentionFilter, ConnectionFilter, PairFilter
@@ -48,12 +52,25 @@ def look_again(page: Any, request: HttpRequest, found: Link) -> str:
 
 def push_now(page: Any, request: HttpRequest, found: Link) -> str:
     """By the first enabled sync that delivers it: those of one dataset to one object share the link."""
-    syncs = found.connection.syncs.filter(dataset=found.dataset, object_type=found.object_type, enabled=True)
-    sync = syncs.exclude(current=None).select_related("connection__owner", "current").order_by("pk").first()
+    sync = _carriers(found).exclude(direction=Sync.Direction.PULL).first()
     if sync is None:
         raise ConfigError(f"No enabled sync delivers {found.dataset} to {found.object_type}. Enable one, or publish its mapping.")
     run = push_keys(sync, [found.local_key], user=person(request))
     return f"It is being pushed now, before everything else, by run {run.pk} of {sync.name}."
+
+
+def pull_now(page: Any, request: HttpRequest, found: Link) -> str:
+    sync = _carriers(found).filter(direction__in=PULLING).first()
+    if sync is None or not found.remote_id:
+        raise ConfigError(f"No enabled sync pulls {found.object_type} into {found.dataset}, or no remote record is known.")
+    run = pull_records(sync, [found.remote_id], priority=RunPart.Priority.INTERACTIVE, user=person(request))
+    return f"It is being fetched now, before everything else, by run {run.pk} of {sync.name}."
+
+
+def _carriers(found: Link) -> QuerySet[Sync]:
+    """Enabled syncs that carry this record, in one direction or both."""
+    syncs = found.connection.syncs.filter(dataset=found.dataset, object_type=found.object_type, enabled=True)
+    return syncs.exclude(current=None).select_related("connection__owner", "current").order_by("pk")
 
 
 @admin.register(Link)
@@ -69,6 +86,7 @@ class LedgerPage(ActionsAdmin):
         "unlink": ObjectAction(unlink),
         "look-again": ObjectAction(look_again, "run"),
         "push": ObjectAction(push_now, "run"),
+        "pull": ObjectAction(pull_now, "run"),
     }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Link]:
@@ -123,6 +141,22 @@ def link_context(request: HttpRequest, found: Any) -> dict[str, Any]:
         "runs": {one.pk: one for one in runs},
         "rights": rights(request, found.connection),
         "record_address": record_address(request, found),
+        "conflicts": conflicts.named(request, _open_conflicts(found)),
+        **_ways(found),
+    }
+
+
+def _open_conflicts(found: Link) -> list[Conflict]:
+    related = Conflict.objects.select_related("sync__connection__owner", "link").defer("sync__connection__credentials")
+    return list(related.filter(link=found, decided_at=None).order_by("property"))
+
+
+def _ways(found: Link) -> dict[str, bool]:
+    """In which directions the record can be carried at once."""
+    known = set(_carriers(found).values_list("direction", flat=True))
+    return {
+        "can_push": known != {Sync.Direction.PULL.value},
+        "can_pull": bool(found.remote_id) and not known.isdisjoint(PULLING),
     }
 
 
@@ -146,7 +180,7 @@ def record_address(request: HttpRequest, found: Link) -> str:
 class ErrorGroupPage(ConnectionAdmin):
     """Causes over all runs, newest first; each leads to its run, where its sample records are."""
 
-    list_title = "Error groups: why records were not delivered, by run"
+    list_title = "Error groups: why records did not arrive, by run"
     list_display = ["cause_text", "number", "status", "run"]
     list_display_links = None
     list_filter = ["state"]

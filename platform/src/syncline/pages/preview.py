@@ -1,19 +1,22 @@
-"""Choosing a record and showing what the draft makes of it. Asks the vendor nothing."""
+"""Choosing a record and showing what the draft makes of it. Asks the vendor nothing, unless the sync pulls."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.contrib import admin
 from django.http import HttpRequest
 
 from syncline.contract import Dataset, SynclineError
-from syncline.ledger.reading import may_read, titles
-from syncline.syncs import publish
+from syncline.ledger.models import Link
+from syncline.ledger.pulled import Arrival
+from syncline.ledger.reading import add_titles, may_read, titles
+from syncline.syncs import publish, pull_preview
 from syncline.syncs.models import Sync
 
-from .base import Context, person
+from . import directions
+from .base import Context, person, rights
 from .sync_forms import dataset_of
 
 OFFERED = 15
@@ -31,6 +34,8 @@ def preview_context(request: HttpRequest, sync: Sync) -> Context:
             "refusal": f"The preview shows records of {found.info.label}, which you may not read. "
             f"An administrator can give you the permission {found.info.permission}.",
         }
+    if not directions.pushes(sync):
+        return {**context, **_pulled(request, sync, key)}
     try:
         context["shown"] = publish.preview(sync, key) if key else None
         context["records"] = records(request, sync, found, asked)
@@ -38,6 +43,31 @@ def preview_context(request: HttpRequest, sync: Sync) -> Context:
         context["refusal"] = str(error)
     context["record_title"] = titles(sync.dataset, [key]).get(key, key) if key else ""
     return context
+
+
+def _pulled(request: HttpRequest, sync: Sync, remote_id: str) -> Context:
+    """One remote record by its id, which is one call to the account; newly pulled ones are offered."""
+    offered = _newest(request, sync)
+    context: Context = {"pulled": True, "records": offered, "record_title": dict(offered).get(remote_id) or remote_id}
+    if not rights(request, sync.connection).run:
+        return {
+            **context,
+            "refusal": "The account is asked for the record, which takes the right to run this connection's syncs.",
+        }
+    try:
+        return {**context, "shown": pull_preview.preview(sync, remote_id) if remote_id else None}
+    except SynclineError as error:
+        return {**context, "refusal": str(error)}
+
+
+def _newest(request: HttpRequest, sync: Sync) -> list[tuple[str, str]]:
+    """Ids and names of records that wait in the review list, and of those linked last."""
+    waiting = Arrival.objects.filter(sync=sync).order_by("-pk").values_list("remote_id", "title")[:OFFERED]
+    links = Link.objects.filter(connection=sync.connection_id, object_type=sync.object_type, dataset=sync.dataset)
+    linked = list(links.filter(remote_id__isnull=False).order_by("-pk")[:OFFERED])
+    add_titles(person(request), linked)
+    named = [(str(one.remote_id), one.title or one.local_key) for one in cast(list[Any], linked)]
+    return list({**dict(waiting), **dict(named)}.items())[:OFFERED]
 
 
 def records(request: HttpRequest, sync: Sync, found: Dataset, asked: str) -> list[tuple[str, str]]:

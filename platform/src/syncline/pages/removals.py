@@ -46,18 +46,37 @@ def newest_removal(run: Run) -> str:
     return reverse("admin:syncline_run_change", args=[(started or run).pk])
 
 
-def _confirmation(page: Any, request: HttpRequest, run: Run, number: int) -> Context:
+def _question(run: Run, number: int) -> tuple[str, str]:
+    """A title and what it means: there what left here, here what is gone there."""
     sync = run.sync
     account = sync.connection.account_name or sync.connection.name
+    here = _rows(run).filter(action=PlanRow.Action.DELETE, state=PlanRow.State.PLANNED).count()
+    there = number - here
+    left = (
+        f"They left the sync {sync.name} here. Their records in {account}, object {sync.object_type}, are"
+        f" {VERBS.get(sync.delete_policy, 'left as they are')}. What belongs to the sync again by then stays."
+    )
+    gone = (
+        f"They are gone from {account}, object {sync.object_type}. Each is asked for once more; our records of those that are"
+        " still gone are deleted here, the others stay."
+    )
+    if not here:
+        return f"Remove {number:,} records in {account}?", left
+    if not there:
+        return f"Delete {number:,} of our records?", gone
+    return f"Remove {there:,} records in {account}, and delete {here:,} of ours?", f"There: {left} Here: {gone}"
+
+
+def _confirmation(page: Any, request: HttpRequest, run: Run, number: int) -> Context:
     waiting = _rows(run).filter(state=PlanRow.State.PLANNED)
+    title, sentence = _question(run, number)
     named = [
         f"{row.title or 'record ' + row.local_key} ↔ {row.remote_id}" for row in _titled(request, run, list(waiting[:NAMED]))
     ]
     context: Context = page.page(
         request,
-        title=f"Remove {number:,} records in {account}?",
-        sentence=f"They left the sync {sync.name} here. Their records in {account}, object {sync.object_type}, are"
-        f" {VERBS.get(sync.delete_policy, 'left as they are')}. What belongs to the sync again by then stays.",
+        title=title,
+        sentence=sentence,
         items=[*named, f"and {number - NAMED:,} more"] if number > NAMED else named,
         label=f"Remove {number:,} record{'' if number == 1 else 's'}",
         action=reverse("admin:syncline_run_do", args=[run.pk, "approve-removals"]),
@@ -78,13 +97,22 @@ def withheld_context(request: HttpRequest, run: Run) -> Context:
         "withheld": shown,
         "withheld_why": ErrorGroup.objects.filter(run_id=run.pk, code=WITHHELD).values_list("message", flat=True),
         "withheld_open": removals.withheld(run),
-        "withheld_verb": VERBS.get(run.sync.delete_policy, "left as they are"),
+        "withheld_then": _then(run, rows),
         "may_approve": removals.may_approve(person(request), run),
     }
 
 
+def _then(run: Run, rows: Any) -> str:
+    """What happens once somebody approves."""
+    actions = set(rows.order_by().values_list("action", flat=True).distinct())
+    there = f"their remote records are {VERBS.get(run.sync.delete_policy, 'left as they are')}"
+    here = "our records of those that are still gone there are deleted"
+    said = [sentence for action, sentence in ((PlanRow.Action.REMOVE, there), (PlanRow.Action.DELETE, here)) if action in actions]
+    return " and ".join(said)
+
+
 def _rows(run: Run) -> Any:
-    return PlanRow.objects.filter(run=run, action=PlanRow.Action.REMOVE).order_by("id")
+    return PlanRow.objects.filter(run=run, action__in=removals.LISTED).order_by("id")
 
 
 def _titled(request: HttpRequest, run: Run, rows: list[Any]) -> list[Any]:
@@ -98,6 +126,7 @@ def _titled(request: HttpRequest, run: Run, rows: list[Any]) -> list[Any]:
         row.link_id = links.get(row.local_key)
         row.title = names.get(row.local_key) or sent.get(row.link_id, "")
         row.badge = badge(*_SHOWN[row.state])
+        row.what = "there" if row.action == PlanRow.Action.REMOVE else "here"
     return rows
 
 

@@ -16,14 +16,14 @@ from django.utils.safestring import SafeString
 from syncline.connections.models import Connection
 from syncline.contract import ConfigError
 from syncline.ledger.models import ErrorGroup
+from syncline.ledger.pulled import Arrival
 from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import overview, progress
 from syncline.runs.close import SUSPENDED
 from syncline.runs.models import Run
-from syncline.runs.plan.verdict import PLANNED
 from syncline.runs.start import cancel, pause, resume
 
-from . import plans
+from . import directions, plans, run_words
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
 from .filters import ConnectionOfRun, SyncFilter
@@ -32,24 +32,6 @@ from .removals import approve_removals, newest_removal, withheld_context
 STOP_POLLING: Final = 286  # htmx: swap, and ask no more
 PARTS_SHOWN: Final = 50
 GROUPS_SHOWN: Final = 50
-
-#: Counter → what it means, in the order of the run page; the first group is the result, the second what needs attention.
-RESULTS: Final = (
-    ("created", "created", "new in the account"),
-    ("updated", "updated", "changed there"),
-    ("adopted", "adopted", "were there already, now linked"),
-    ("unchanged", "unchanged", "nothing to write"),
-    ("excluded", "excluded", "not part of this sync"),
-    ("removed", "removed", "left the sync, taken away there"),
-)
-TROUBLES: Final = (
-    ("rejected", "rejected", "refused by the account or the mapping"),
-    ("ambiguous", "for review", "several records fit"),
-    ("gone", "gone", "deleted or merged remotely"),
-    ("waiting", "waiting", "for another record"),
-    ("withheld", "withheld", "removals that wait for approval"),
-    ("stale", "stale", "changed there since they were planned"),
-)
 
 
 def stop(page: Any, request: HttpRequest, run: Run) -> str:
@@ -136,11 +118,11 @@ class RunPage(ActionsAdmin):
 
     @admin.display(description="counts", empty_value="–")
     def counts(self, obj: Run) -> str:
-        return ", ".join(f"{number:,} {label}" for _, label, _, number in tiles(obj, (*RESULTS, *TROUBLES)) if number)
+        return run_words.told(obj)
 
     @admin.display(description="kind, by")
     def why_run(self, obj: Run) -> SafeString:
-        return format_html('{}<span class="below">{}</span>', obj.get_kind_display(), obj.trigger)
+        return format_html('{}<span class="below">{}</span>', directions.kind(obj), obj.trigger)
 
     @admin.display(description="state", ordering="state")
     def status(self, obj: Run) -> SafeString:
@@ -150,12 +132,6 @@ class RunPage(ActionsAdmin):
     def when(self, obj: Run) -> SafeString:
         took = duration(obj.started_at, obj.finished_at)
         return format_html('{}<span class="below">{}</span>', f"{obj.created_at:%-d %b %Y %H:%M}", took)
-
-
-def tiles(run: Run, of: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str, int]]:
-    """Counters with what they mean; those of a plan tell what would happen."""
-    would = dict(PLANNED) if run.kind == Run.Kind.PLAN else {}
-    return [(name, would.get(name, label), "" if name in would else help_, getattr(run, name)) for name, label, help_ in of]
 
 
 def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
@@ -170,8 +146,10 @@ def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "took": duration(run.started_at, run.finished_at),
         "expected": expected,
         "percent": min(100, run.read * 100 // expected) if expected else None,
-        "results": tiles(run, RESULTS),
-        "troubles": tiles(run, TROUBLES),
+        "kind": directions.kind(run),
+        "read_what": run_words.read(run),
+        "results": run_words.results(run),
+        "troubles": run_words.troubles(run),
         "groups": error_groups(request, run),
         "parts": list(run.parts.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN]),
         "rights": rights(request, run.sync.connection),
@@ -179,21 +157,35 @@ def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
 
 
 def error_groups(request: HttpRequest, run: Run) -> list[dict[str, Any]]:
-    """With sample records by name, each leading to its page in the ledger: two queries for all of them."""
+    """With sample records by name, each leading to its page in the ledger or the review list: a few queries for all of them."""
     groups = list(ErrorGroup.objects.filter(run_id=run.pk).order_by("-count", "id")[:GROUPS_SHOWN])
-    keys = sorted({str(key) for group in groups for key in group.samples})
-    known = links_of(run.sync, keys) if keys else {}
-    names = titles(run.sync.dataset, keys) if may_read(person(request), run.sync.dataset) else {}
+    readable = may_read(person(request), run.sync.dataset)
+    ours = _samples([group for group in groups if not group.is_pulled()])
+    known = links_of(run.sync, ours) if ours else {}
+    names = titles(run.sync.dataset, ours) if readable else {}
+    arrived = _arrived(run, _samples([group for group in groups if group.is_pulled()]))
 
-    def sample(key: str) -> Any:
+    def sample(group: ErrorGroup, key: str) -> Any:
+        if group.is_pulled():
+            pk, title = arrived.get(key, (None, ""))
+            label = (title if readable else "") or f"{run.sync.object_type} {key}"
+            return link(reverse("admin:syncline_arrival_change", args=[pk]), label) if pk else label
         label = names.get(key) or f"record {key}"
         return link(reverse("admin:syncline_link_change", args=[known[key]]), label) if key in known else label
 
-    shown = []
-    for group in groups:
-        samples = [sample(str(key)) for key in group.samples]
-        shown.append({"group": group, "badge": group_badge(group), "samples": samples})
-    return shown
+    return [
+        {"group": one, "badge": group_badge(one), "samples": [sample(one, str(key)) for key in one.samples]} for one in groups
+    ]
+
+
+def _samples(groups: Sequence[ErrorGroup]) -> list[str]:
+    return sorted({str(key) for group in groups for key in group.samples})
+
+
+def _arrived(run: Run, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Records that still wait in the review list, by remote id."""
+    found = Arrival.objects.filter(sync=run.sync_id, remote_id__in=ids) if ids else Arrival.objects.none()
+    return {remote_id: (pk, title) for remote_id, pk, title in found.values_list("remote_id", "pk", "title")}
 
 
 def group_badge(group: ErrorGroup) -> SafeString:

@@ -11,10 +11,10 @@ from django.template.response import TemplateResponse
 
 #: What a person looks for, in this order.
 ORDER: Final = (
-    *("Connection", "Sync", "Run", "Link", "ErrorGroup", "InboxEvent", "Delivery"),
+    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup", "InboxEvent", "Delivery"),
     *("ObjectSnapshot", "Registration", "WebhookAddress", "ConnectorState"),
 )
-NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "InboxEvent": "Inbox"}
+NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list", "InboxEvent": "Inbox"}
 
 
 class SynclineSite(AdminSite):

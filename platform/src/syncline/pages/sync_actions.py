@@ -17,7 +17,7 @@ from syncline.syncs import overlap
 from syncline.syncs import publish as publishing
 from syncline.syncs.models import Sync
 
-from . import drift, plans
+from . import directions, drift, plans, positions
 from .base import Answered, ObjectAction, person
 
 
@@ -87,6 +87,13 @@ def run(page: Any, request: HttpRequest, sync: Sync) -> str:
     return f"Run {started.pk} is queued."
 
 
+def pull_changes(page: Any, request: HttpRequest, sync: Sync) -> str:
+    if not directions.pulls(sync):
+        raise ConfigError("This sync pushes only; what changes here is pushed by its own schedule.")
+    started = start_run(sync, kind=Run.Kind.CHANGES, user=person(request))
+    return f"Run {started.pk} is queued: it pulls what changed there since the last time."
+
+
 def retry(page: Any, request: HttpRequest, sync: Sync) -> str:
     started = start_run(sync, kind=Run.Kind.RETRY, user=person(request))
     return f"Run {started.pk} is queued: it tries the records with problems again."
@@ -106,6 +113,9 @@ ACTIONS = {
     "leave-out": ObjectAction(drift.leave_out),
     "refresh-catalog": ObjectAction(drift.refresh, "run"),
     "run": ObjectAction(run, "run", _newest_run),
+    "changes": ObjectAction(pull_changes, "run", _newest_run),
     "retry": ObjectAction(retry, "run", _newest_run),
+    "set-position": ObjectAction(positions.set_by_form, "run"),
+    "reset-position": ObjectAction(positions.reset, "run"),
     "plan": ObjectAction(plans.plan, "run", _newest_run),
 }

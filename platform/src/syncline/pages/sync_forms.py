@@ -14,9 +14,11 @@ from syncline.contract import Dataset, ObjectType, SynclineError
 from syncline.contract.normalise import NORMALISERS
 from syncline.registry import dataset, datasets
 from syncline.runs import schedule
+from syncline.runs.models import Run
 from syncline.syncs import notation, promises
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
+from . import directions
 from .base import ModelForm
 
 TARGETS: Final = "remote-properties"  # id of the datalist with what the catalog offers
@@ -40,7 +42,7 @@ def object_of(sync: Sync) -> ObjectType | None:
 def import_fields(sync: Sync) -> list[str]:
     """Settings of bulk imports, as far as the vendor offers them for this object."""
     found = object_of(sync)
-    if found is None or not found.bulk_rows:
+    if found is None or not found.bulk_rows or directions.pulls(sync):
         return []
     return ["bulk_from", "bulk_match"] if found.bulk_match else ["bulk_from"]
 
@@ -52,11 +54,12 @@ class NewSyncForm(ModelForm):
 
     class Meta:
         model = Sync
-        fields = ("name", "dataset", "object_type", "mode")
+        fields = ("name", "dataset", "object_type", "direction", "mode")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.connection = self.connection
+        self.fields["direction"].required, self.fields["direction"].help_text = False, directions.HELP
         offered = [(one.key, f"{one.title} ({one.key})") for one in catalog.objects(self.connection)]
         known = [(key, f"{one.info.label} ({key})") for key, one in datasets().items()]
         self.fields["dataset"] = forms.ChoiceField(choices=known, help_text="What is synced.")
@@ -64,12 +67,15 @@ class NewSyncForm(ModelForm):
             label="Object", choices=offered, help_text="The kind of remote record, from the catalog of the connection."
         )
 
+    def clean_direction(self) -> str:
+        return self.cleaned_data["direction"] or Sync.Direction.PUSH
+
 
 class SyncForm(ModelForm):
     class Meta:
         model = Sync
         fields = (
-            "name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron",
+            "name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron",
             "at_once", "changes_cron", "follows", "enabled", "bulk_from", "bulk_match",
         )  # fmt: skip
         labels = {
@@ -91,6 +97,9 @@ class SyncForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        directions.fit(self.fields, self.instance)
+        if "direction" in self.fields:
+            self.fields["direction"].required, self.fields["direction"].help_text = False, directions.HELP
         if "segment" in self.fields:
             self.fields["segment"] = forms.ChoiceField(
                 choices=self._segments(), required=False, help_text="Which records take part."
@@ -114,6 +123,13 @@ class SyncForm(ModelForm):
         lost = [] if not stale or stale in known else [(stale, f"{stale} (no longer offered)")]
         return [*everything, *segments, *lost]
 
+    def clean_direction(self) -> str:
+        """A run that is on its way belongs to the direction it began with."""
+        wanted = str(self.cleaned_data["direction"] or self.instance.direction)
+        if wanted != self.instance.direction and Run.objects.filter(sync=self.instance, state__in=Run.ACTIVE).exists():
+            raise forms.ValidationError("A run is active. Cancel it or let it end, then change the direction.")
+        return wanted
+
     def clean_cron(self) -> str:
         return _readable(self.cleaned_data["cron"])
 
@@ -127,10 +143,8 @@ class SyncForm(ModelForm):
         return self._can_watch(bool(self.cleaned_data["at_once"]))
 
     def _can_watch(self, asked: bool) -> bool:
-        """Whether changes are to be watched; refused when they cannot be, or there is nothing to do about them."""
+        """Whether changes here are to be watched; refused when they cannot be."""
         found = dataset_of(self.instance)
-        if asked and self.instance.direction == Sync.Direction.PULL:
-            raise forms.ValidationError(promises.PULLS_ONLY)
         if asked and found and (complaint := promises.undeclared(found)):
             raise forms.ValidationError(complaint)
         return asked
@@ -138,7 +152,7 @@ class SyncForm(ModelForm):
     def clean_delete_policy(self) -> str:
         """At once, because it is not part of the published mapping."""
         policy = str(self.cleaned_data["delete_policy"])
-        found = object_of(self.instance)
+        found = object_of(self.instance) if directions.pushes(self.instance) else None
         if found and (complaint := promises.not_offered(policy, found)):
             raise forms.ValidationError(complaint)
         return policy
@@ -213,7 +227,8 @@ class RuleForm(DraftRow):
     class Meta:
         model = FieldRule
         fields = (
-            "position", "source", "expression", "transforms", "target", "association", "write_mode", "null_policy", "enabled",
+            "position", "source", "expression", "transforms", "target", "association", "owner", "write_mode", "null_policy",
+            "enabled",
         )  # fmt: skip
         widgets = {
             "position": forms.NumberInput(attrs={"min": 0, "class": "narrow"}),
@@ -255,6 +270,10 @@ class RuleFormSet(NamedInputs):
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
+        if self.instance.direction != Sync.Direction.TWO_WAY:
+            del form.fields["owner"]
+        else:
+            form.fields["owner"].choices = directions.OWNERS
         form.fields["source"].widget = forms.Select(
             choices=self._sources(form.instance.source), attrs=form.fields["source"].widget.attrs
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -21,7 +21,7 @@ from syncline.syncs import publish as publishing
 from syncline.syncs.engine.transforms import TRANSFORMS
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
-from . import drift
+from . import directions, drift, positions
 from .base import ActionsAdmin, ObjectAction, StockInline, carry_out, is_staff, person, rights
 from .display import badge, link
 from .filters import ConnectionFilter
@@ -41,8 +41,12 @@ from .sync_forms import (
 )
 
 VERSIONS_SHOWN = 20
-SYNCED = ["name", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
-SYNCED_NOTE = "Mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
+ARROWS = {"push": "→", "pull": "←", "two_way": "↔"}
+SYNCED = ["name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
+TIMING = ["cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]
+SYNCED_NOTE = (
+    "Direction, mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
+)
 
 
 class DraftInline(StockInline):
@@ -113,9 +117,11 @@ class SyncPage(ActionsAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
+        without = directions.words(obj).without
+        synced, timing = ([name for name in names if name not in without] for names in (SYNCED, TIMING))
         return [
-            ("What is synced", {"fields": SYNCED, "description": SYNCED_NOTE}),
-            ("When", {"fields": ["cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]}),
+            ("What is synced", {"fields": synced, "description": SYNCED_NOTE}),
+            ("When", {"fields": timing}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
 
@@ -151,6 +157,9 @@ class SyncPage(ActionsAdmin):
             obj.created_by = person(request)
         if {"cron", "at_once", "changes_cron", "enabled"} & set(form.changed_data):
             schedule.reschedule(obj)
+        if change and form.initial.get("direction", obj.direction) != obj.direction and obj.current is not None:
+            obj.current = None
+            messages.warning(request, "The direction is another one: publish the mapping again before the sync can run.")
         super().save_model(request, obj, form, change)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
@@ -181,9 +190,9 @@ class SyncPage(ActionsAdmin):
         context = self.page(request, title=f"Preview of {sync.name}", original=sync, **preview_context(request, sync))
         return TemplateResponse(request, "admin/syncline/sync/preview.html", context)
 
-    @admin.display(description="dataset → object")
+    @admin.display(description="dataset, object")
     def what(self, obj: Sync) -> SafeString:
-        return format_html("{} → {}", obj.dataset, obj.object_type)
+        return format_html("{} {} {}", obj.dataset, ARROWS.get(obj.direction, "→"), obj.object_type)
 
     @admin.display(description="connection", ordering="connection__name")
     def over(self, obj: Sync) -> str:
@@ -228,7 +237,10 @@ def change_context(sync: Sync) -> dict[str, Any]:
     return {
         "draft": draft,
         "problems": publishing.problems(sync),
-        "changes": watch.told(sync),
+        "changes": watch.told(sync) if directions.pushes(sync) else "",
+        "pulls": directions.pulls(sync),
+        "pushes": directions.pushes(sync),
+        **positions.context(sync),
         **drift.of_sync(sync),
         "unpublished": sync.current is None or sync.current.digest != draft.digest,
         "versions": list(versions[:VERSIONS_SHOWN]),

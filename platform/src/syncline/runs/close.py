@@ -19,6 +19,7 @@ from . import removals
 from .models import Run, RunPart
 from .outcome import next_step
 from .plan.verdict import left_over, planned
+from .pull import undone as pull_undone
 from .pull import verdict as pull_verdict
 from .queue import QUEUE, mark_followers
 from .undone import give_back
@@ -58,6 +59,7 @@ def close_run(run_id: int) -> Run | None:
         totals = run.parts.aggregate(**{name: Sum(name) for name in Run.NAMES})
         for name in Run.NAMES:
             setattr(run, name, totals[name] or 0)
+        run.conflicts = pull_verdict.conflicts(run) if run.conflicts else 0
         troubled = _troubled(run)
         if troubled:
             _explain_quiet(run)
@@ -67,11 +69,12 @@ def close_run(run_id: int) -> Run | None:
         run.finished_at = timezone.now()
         run.save()
         give_back(run.pk)
+        pull_undone.keep(run)
         pull_verdict.tidy(run)
         mark_followers(run)
         Candidate.objects.filter(run_id=run.pk).delete()
     for group in ErrorGroup.objects.filter(run_id=run.pk, next_step=""):
-        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code))
+        ErrorGroup.objects.filter(pk=group.pk).update(next_step=next_step(group.code, pulled=group.is_pulled()))
     return run
 
 

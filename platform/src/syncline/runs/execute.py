@@ -22,6 +22,7 @@ from .job import Job
 from .models import Run, RunPart
 from .outcome import consequence
 from .plan import apply, leaving, plan
+from .pull import approving
 from .pull import steps as pull_steps
 from .push import bulk, steps
 
@@ -54,6 +55,7 @@ OF_RUNS: Mapping[str, Mapping[str, Callable[[Job], None]]] = {
         RunPart.Kind.KEYS: apply.apply_keys,
         RunPart.Kind.LEAVING: leaving.apply_leaving,
     },
+    Run.Kind.REMOVAL: {RunPart.Kind.FETCH: approving.delete_listed},
 }
 
 

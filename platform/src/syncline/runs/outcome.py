@@ -72,13 +72,41 @@ NEXT_STEPS: Final = {
     "too_long": "Shorten the value here, or add the transform truncate to the rule.",
     "required": "Fill the value here, or map another field to the property.",
     "put_off": "Run the sync again when these records are at rest; see in their ledger pages what happened.",
+    "not_fetched": "Nothing to do: it is fetched again by the next run, or in a day when it could not be.",
     "open": "Nothing to do: the next run looks up what became of it before anything is sent again.",
     "suspended": "Open the sync's page: it says what changed in the account, and what can be done.",
     "withheld": "Look through the list on the run's page; approve it there, or correct what made these records leave.",
     "unknown": "See in the account whether it arrived; then link it by hand or send it again.",
+    "empty_listing": "Check in the account that its log-in may still see these records, then run the sync again.",
+    "nameless": "Report it to the connector's author, with the run's number.",
 }
+
+#: The same for remote records that could not be stored here, where it is something else.
+ARRIVAL_STEPS: Final = {
+    "shared_here": "Merge or correct ours; or link it to one of them in the review list, or create it as a record of its own.",
+    "several_remote": "Merge them in the account; or link one of them in the review list, and create the others as new records.",
+    "linked_to_other": "Merge the two in the account or correct one; or create it as a record of its own in the review list.",
+    "contradiction": "Decide in the review list: link it to our record if they are the same, else create it as one of its own.",
+    "gone_here": "Delete it in the account too, or take it in anew in the review list.",
+    "kept_here": "See why our app keeps the record; then try again in the review list.",
+    "waiting": "Nothing to do: it is taken up as soon as the other record is here.",
+    "not_found": "Nothing to do if it was deleted on purpose; else unlink it in the ledger and try again.",
+    "conflict": "A unique value belongs to another record here: correct one of the two, or link them in the review list.",
+    "invalid_value": "Correct the value in the account, or add a transform to the rule.",
+    "invalid_choice": "Map the choice to a value that the field takes, or correct it in the account.",
+    "too_long": "Shorten the value in the account, or add the transform truncate to the rule.",
+    "required": "Fill the value in the account, or pull another property into the field.",
+    "read_only": "Remove the rule that pulls into this field.",
+    "unknown_property": "Remove the rule that pulls into this field.",
+}
+DEFAULT_ARRIVAL_STEP: Final = (
+    "Correct the record in the account or the mapping; it is tried again once it changes, or once a day."
+)
 DEFAULT_STEP: Final = "Correct the record here or the mapping; it is sent again once one of them changes, or once a day."
 
 
-def next_step(code: str) -> str:
+def next_step(code: str, *, pulled: bool = False) -> str:
+    """`pulled`: about a remote record that could not be stored here."""
+    if pulled:
+        return ARRIVAL_STEPS.get(code) or NEXT_STEPS.get(code, DEFAULT_ARRIVAL_STEP)
     return NEXT_STEPS.get(code, DEFAULT_STEP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
 from syncline.connections import access
 from syncline.contract import ConfigError
@@ -42,9 +43,17 @@ def _mirrors(run: Run) -> bool:
     return mirrored and run.kind in KINDS and run.sync.direction != Direction.PULL
 
 
+LISTED: Final = (PlanRow.Action.REMOVE, PlanRow.Action.DELETE)
+"""What waits for a person: there, what left the sync here; here, what was deleted there."""
+
+
 def withheld(run: Run) -> int:
-    """How many removals of this run still wait for a person."""
-    return PlanRow.objects.filter(run=run, action=PlanRow.Action.REMOVE, state=PlanRow.State.PLANNED).count()
+    """How many removals of this run, there and here, still wait for a person."""
+    return _waiting(run).count()
+
+
+def _waiting(run: Run) -> QuerySet[PlanRow]:
+    return PlanRow.objects.filter(run=run, action__in=LISTED, state=PlanRow.State.PLANNED)
 
 
 def may_approve(user: User, run: Run) -> bool:
@@ -52,7 +61,9 @@ def may_approve(user: User, run: Run) -> bool:
 
 
 def approve(run: Run, user: User) -> Run:
-    """Starts a run that removes exactly what this one withheld, as far as it is still not part of the sync."""
+    """Starts a run that removes exactly what this one withheld: there what is still not part of the sync, here what is still
+    not in the account."""
+    from .pull import approving
     from .start import check, created
 
     if not may_approve(user, run):
@@ -61,5 +72,7 @@ def approve(run: Run, user: User) -> Run:
         raise ConfigError(f"Run {run.pk} withholds no removals (any more). Look at the latest run of the sync.")
     check(run.sync, user)
     with created(run.sync, kind=Run.Kind.REMOVAL, trigger="manual", requested_by=user, plan=run, approved_by=user) as started:
-        RunPart.objects.create(run=started, kind=RunPart.Kind.LEAVING, priority=RunPart.Priority.INTERACTIVE)
+        if _waiting(run).filter(action=PlanRow.Action.REMOVE).exists():
+            RunPart.objects.create(run=started, kind=RunPart.Kind.LEAVING, priority=RunPart.Priority.INTERACTIVE)
+        approving.add_parts(started, run)
     return started

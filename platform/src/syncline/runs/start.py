@@ -38,7 +38,7 @@ def start_run(sync: Sync, *, kind: str = Run.Kind.FULL, trigger: str = "manual",
     with created(sync, kind=kind, trigger=trigger, requested_by=user) as run:
         content = MappingContent.from_json(run.version.content)
         if content.pulls:
-            pull_parts.add(run, priority)
+            pull_parts.add(run, priority, pushes=content.pushes)
         if content.pushes and (kind in WHOLE or not content.pulls):
             _add_push_parts(run, priority, after_pull=content.pulls)
     return run

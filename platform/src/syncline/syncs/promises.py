@@ -7,7 +7,7 @@ from typing import Final
 
 from syncline.contract import Dataset, ObjectType, Op
 
-from .engine.content import Mode
+from .engine.content import Direction, Mode
 from .engine.problems import Problem
 from .models import Sync
 
@@ -19,20 +19,32 @@ REMOVAL_OPS: Final[Mapping[str, Op]] = {
 """What a delete policy needs the system to offer; one that is not here removes nothing."""
 
 
-PULLS_ONLY: Final = "A sync that pulls pushes nothing, so that changes here do not matter to it. Leave this empty."
-
-
 def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> Iterator[Problem]:
     """Problems of the draft, none when all can be kept."""
-    if removes(sync) and (reason := not_offered(sync.delete_policy, object_type) or shared(sync)):
+    if removes(sync) and (reason := _not_removable(sync, dataset, object_type)):
         yield Problem("Removal", reason)
-    if (sync.changes_cron or sync.at_once) and (reason := undeclared(dataset)):
+    if sync.direction != Direction.PULL and (sync.changes_cron or sync.at_once) and (reason := undeclared(dataset)):
         yield Problem("Changes", reason)
 
 
 def removes(sync: Sync) -> bool:
     """Whether its draft takes anything away."""
     return sync.mode == Mode.MIRROR and sync.delete_policy in REMOVAL_OPS
+
+
+def _not_removable(sync: Sync, dataset: Dataset, object_type: ObjectType) -> str:
+    there = not_offered(sync.delete_policy, object_type) or shared(sync) if sync.direction != Direction.PULL else ""
+    return there or (not_deletable(sync.delete_policy, dataset) if sync.direction != Direction.PUSH else "")
+
+
+def not_deletable(policy: str, dataset: Dataset) -> str:
+    """Why records here cannot go when theirs are gone; "" when they can."""
+    if policy == Sync.DeletePolicy.CLEAR or Op.DELETE in dataset.info.writes:
+        return ""
+    return (
+        f"{dataset.info.label} offers no delete to pulls, so that our record cannot go when theirs is gone. Leave it as it is, or"
+        " have its app offer Op.DELETE."
+    )
 
 
 def not_offered(policy: str, object_type: ObjectType) -> str:

@@ -43,3 +43,8 @@ def item(mapping: Mapping[Any, Any], key: Any) -> Any:
 def grouped(number: int) -> str:
     """12345 as 12,345, whatever the server's locale."""
     return f"{number:,}"
+
+
+@register.filter
+def is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)

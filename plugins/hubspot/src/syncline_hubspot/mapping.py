@@ -14,10 +14,11 @@ HERE: Final = "here"
 GENDERS: Final = {"M": "Male", "F": "Female", "O": "Other"}
 
 
-def _kept(source: str, target: str, *transforms: dict[str, Any], owner: str = "newest") -> SuggestedRule:
+def _kept(source: str, target: str, *transforms: dict[str, Any], owner: str = REVIEW) -> SuggestedRule:
     """Into a property of HubSpot's own: where we hold nothing, what people typed there stays.
 
-    In a two-way sync both sides keep it. What tells records apart (`REVIEW`) is for a person when both changed it.
+    In a two-way sync both sides keep it, and what both changed is for a person: *newest* would compare when the records were
+    changed, and HubSpot touches records by itself.
     """
     return SuggestedRule(target, source, transforms=transforms or TRIM, null_policy="skip", owner=owner)
 
@@ -36,12 +37,12 @@ def _date(name: str, label: str) -> Property:
 
 COMPANY: Final = SuggestedMapping(
     rules=(
-        _kept("name", "name", owner=REVIEW),
+        _kept("name", "name"),
         _kept("website", "domain", {"name": "domain"}, owner=HERE),
-        _kept("website", "website", owner=REVIEW),
+        _kept("website", "website"),
         _kept("description", "description"),
         _kept("country_name", "country"),
-        _kept("companies_house_id", "companies_house_number", {"name": "trim"}, {"name": "upper"}, owner=REVIEW),
+        _kept("companies_house_id", "companies_house_number", {"name": "trim"}, {"name": "upper"}),
         SuggestedRule("syncline_date_founded", "date_founded"),
         SuggestedRule("syncline_total_raised", "total_raised"),
         SuggestedRule("syncline_deal_count", "deal_count"),
@@ -67,7 +68,7 @@ COMPANY: Final = SuggestedMapping(
 )
 PERSON: Final = SuggestedMapping(
     rules=(
-        _kept("email", "email", {"name": "trim"}, {"name": "lower"}, owner=REVIEW),
+        _kept("email", "email", {"name": "trim"}, {"name": "lower"}),
         _kept("first_name", "firstname"),
         _kept("last_name", "lastname"),
         _kept("job_title", "jobtitle"),

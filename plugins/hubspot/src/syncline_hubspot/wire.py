@@ -103,10 +103,13 @@ def _readable(raw: str) -> dt.datetime | None:
         return None
 
 
+LONGEST_NUMBER: Final = 400
+
+
 def _number(raw: str) -> Value:
     number = Decimal(raw)
-    if not number.is_finite():
-        raise ValueError(raw)
+    if not number.is_finite() or number.adjusted() > LONGEST_NUMBER:  # written out, one such would fill the memory
+        raise ValueError(raw[:50])
     return int(number) if number == number.to_integral_value() else Decimal(format(number.normalize(), "f"))
 
 

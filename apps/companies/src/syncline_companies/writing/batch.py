@@ -115,6 +115,7 @@ class RowBatch(Batch, Generic[M]):
 
     def look_up(self) -> None:
         self.rows = tables.locked(self.model, self.keys(), to_delete=self.has(Op.DELETE))
+        self.blank = self.new()
         self.created: list[M] = []
         self.changed: dict[int, M] = {}
         self.removed: list[int] = []
@@ -123,12 +124,13 @@ class RowBatch(Batch, Generic[M]):
         for field in self.required:
             if missing(change.values.get(field.name)):
                 raise required(field.name, field.label)
-        row = self.new()
+        row = tables.copied(self.blank)
         self.assign(row, change.values)
         self.created.append(row)
         return Planned(change.token, Status.CREATED, lambda: str(row.pk))
 
     def new(self) -> M:
+        """What every new record begins with."""
         return self.model()
 
     def update(self, change: LocalChange) -> Planned:

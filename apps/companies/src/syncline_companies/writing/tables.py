@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db import connection, models
+from django.db.models.base import ModelState
 from django.utils import timezone
 from psycopg import sql
 
@@ -42,6 +43,13 @@ def kept_companies(keys: Collection[int]) -> frozenset[int]:
         statement = sql.SQL("SELECT id FROM {} WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE").format(table)
         cursor.execute(statement, [sorted(keys)])
         return frozenset(row[0] for row in cursor.fetchall())
+
+
+def copied(blank: M) -> M:
+    """A row like this one, not saved yet: many times faster than to have Django work out the defaults for each."""
+    row = type(blank).__new__(type(blank))
+    row.__dict__.update(blank.__dict__, _state=ModelState())
+    return row
 
 
 def insert(model: type[M], rows: Sequence[M]) -> None:

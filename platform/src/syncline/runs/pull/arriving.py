@@ -51,33 +51,42 @@ def land(
     records: Sequence[RemoteRecord],
     also: Also = lambda _cursor: None,
     *,
+    age: Callable[[], float],
+    lag: float = 0.0,
     nameless: int = 0,
     counted: bool = True,
     approved: bool = False,
 ) -> Counter[str]:
-    """`also`: what else belongs into the transaction. `nameless`: records that came without an id. `counted`: as read.
+    """`also`: what else belongs into the transaction. `age`: seconds since the records were asked for; `lag`: how much older what
+    the system shows may be. `counted`: as read. `nameless`: records that came without an id.
 
     `approved`: a person lets what is gone there be deleted here. Gives what was counted.
     """
     crash.point("pull.before")
     with transaction.atomic(), connection.cursor() as cursor:
         writer.hold(cursor, ground.job.claim.fence, "FOR NO KEY UPDATE")
-        counts = _land(cursor, ground, records, approved)
+        counts = _land(cursor, ground, records, (age, lag), approved)
         counts["read"] = len(records) + nameless if counted else 0
         counts["rejected"] += noting.nameless(ground, nameless)
         also(cursor)
         writer.advance(cursor, ground.job.claim.fence, counts)
+    ground.flow.glances.forget(records)
     crash.point("pull.after")
     return counts
 
 
-def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], approved: bool) -> Counter[str]:
-    flow = ground.flow
-    found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged])
+def _land(
+    cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], old: tuple[Callable[[], float], float], approved: bool
+) -> Counter[str]:
+    flow, (age, lag) = ground.flow, old
+    found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged], age(), lag)
     joined = known.merged(records, found)
+    pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
     pull_writer.repoint(cursor, joined.survivors)
     noting.lost(cursor, ground, joined.lost)
-    index_rows.store(flow.scope, index_rows.rows(ground.spec, records))
+    index_rows.store(flow.scope, flow.glances.identities(records))
+    if not flow.whole:  # at the end of a listing all is forgotten that was not in it
+        index_rows.outlive(flow.scope, ground.spec, [*(r.id for r in records), *_merged(records)], age() + lag)
     there = [record for record in records if not record.archived]
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
@@ -87,9 +96,9 @@ def _land(cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], appro
     links = _store(cursor, ground, landed)
     noting.problems(cursor, ground, refused, _waiting(landed))
     settled = [one.record.id for one in lot.quiet] + [one.arrived.record.id for one in landed if not one.arrived.waits]
-    pull_writer.forget_problems(cursor, flow.sync_id, [*settled, *(r.id for r in records if r.archived), *_merged(records)])
+    pull_writer.forget_problems(cursor, flow.sync_id, settled)
     noting.overlaps(cursor, ground, landed, links)
-    noting.later(ground, lot.later)
+    noting.later(cursor, ground, lot.later)
     return counts
 
 
@@ -138,7 +147,9 @@ def _first_look(ground: Ground, record: RemoteRecord, link: Known | None) -> tup
             return Later(record, noting.PAUSE), None
         if deciding.is_quiet(flow, record, link):
             return Quiet(record, link), None
-    mapped = flow.inbound.map(record.properties)
+        if link.outdates(record):  # it would undo what was written or taken in since
+            return Later(record, noting.PAUSE), None
+    mapped = flow.glances.mapped(record)
     return deciding.refused(flow, record, link, mapped), mapped
 
 
@@ -195,7 +206,7 @@ def _second_look(
 
 def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     changes = [LocalChange(a.record.id, a.op, a.local_key, a.values) for a in lot.arrived if a.op is not None]
-    answers = ground.writer.write(changes, _taken(ground))
+    answers = ground.writer.write(changes, _taken(ground, lot.arrived))
     landed: list[Landed] = []
     refused = list(lot.refused)
     for one in lot.arrived:
@@ -207,16 +218,17 @@ def _written(ground: Ground, lot: Sorted) -> tuple[list[Landed], list[Refused]]:
     return landed, refused
 
 
-def _taken(ground: Ground) -> Callable[[Sequence[str]], dict[str, str]]:
+def _taken(ground: Ground, arrived: Sequence[Arrived]) -> Callable[[Sequence[str]], dict[str, str]]:
     """Which of these records of ours are linked to a remote record, and to which."""
     scope = ground.flow.scope
+    now = {one.local_key: one.record.id for one in arrived if one.local_key}
 
     def taken(keys: Sequence[str]) -> dict[str, str]:
         found = Link.objects.filter(
             connection_id=scope.connection_id, object_type=scope.object_type, dataset=scope.dataset, local_key__in=list(keys)
         )
         live = found.filter(remote_id__isnull=False).exclude(state=Link.State.GONE)
-        return {key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}
+        return {**{key: str(id_) for key, id_ in live.values_list("local_key", "remote_id")}, **now}
 
     return taken
 

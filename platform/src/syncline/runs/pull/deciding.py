@@ -22,11 +22,7 @@ State = Link.State
 
 
 def brief(flow: Inflow, record: RemoteRecord) -> str:
-    return flow.inbound.brief(record.properties, referred(flow, record))
-
-
-def referred(flow: Inflow, record: RemoteRecord) -> dict[str, tuple[str, ...]]:
-    return {one.object_type: tuple(sorted(record.associations.get(one.object_type, ()))) for one in flow.inbound.references}
+    return flow.glances.of(record).brief
 
 
 def seen_now(flow: Inflow, record: RemoteRecord) -> dict[str, str]:
@@ -38,8 +34,11 @@ def seen_now(flow: Inflow, record: RemoteRecord) -> dict[str, str]:
 
 
 def is_quiet(flow: Inflow, record: RemoteRecord, known: Known) -> bool:
-    """Whether there is nothing about it that was not there when it was last stored."""
-    return known.state not in (State.GONE, State.MERGED) and known.seen.get(MAPPED_BY) == brief(flow, record)
+    """Whether there is nothing about it that was not there when it was last stored, or nothing that concerns this sync."""
+    if known.state in (State.GONE, State.MERGED):
+        return False
+    before = known.seen.get(MAPPED_BY)
+    return before == brief(flow, record) or (flow.mode == Mode.CREATE and before != OPEN)
 
 
 def title(record: RemoteRecord, names: tuple[str, ...]) -> str:
@@ -98,11 +97,15 @@ def arrived(
 
 
 def _with_references(one: Arrived, refs: Referred) -> Arrived:
+    if refs == NO_REFERENCES:
+        return one
     values = {**one.values, **refs.values}
     op = one.op or (Op.UPDATE if refs.values else None)
     seen = {**one.seen, MAPPED_BY: OPEN} if refs.missing else one.seen
-    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing)
+    return replace(one, op=op, values=values, seen=seen, associations=refs.associations, waits=refs.missing, linked=refs.agreed)
 
+
+NO_REFERENCES = Referred()
 
 OPEN = "open"
 """Stands for the digest of a record that is to be looked at whenever it comes: something about it is not settled."""
@@ -140,8 +143,14 @@ def _two_way(
     clashes: list[Clash] = []
     pushes = False
     for rule in flow.inbound.rules:
-        if rule.remote not in flow.shared or rule.remote not in ours:
+        if rule.remote not in flow.shared:
             agreed.add(rule.remote)
+            continue
+        if rule.remote not in ours or rule.remote not in record.properties:
+            # ours is not valid there, or the filter leaves the record out, or it is not known there: it stays as it is
+            values.pop(rule.field, None)
+            _as_before(now, known, rule.remote)
+            now[MAPPED_BY] = OPEN
             continue
         here, there = ours[rule.remote], record.properties.get(rule.remote)
         side = _side(rule, here, there, known, newer)

@@ -6,15 +6,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connection
 
 from syncline.contract import Dataset, MatchStep, RemoteRecord
 from syncline.ledger.models import Link
 from syncline.ledger.records import Problem, Scope
-from syncline.runs.push.identities import WIDEST, index_name, step_values
+from syncline.ledger.storable import dumps, storable
+from syncline.runs.push.identities import WIDEST, index_name
 from syncline.syncs.engine import CompiledMapping, Mode
 
+from .glance import Glances
 from .work import Place
 
 NEW = Place()
@@ -46,6 +50,7 @@ class Finder:
     scope: Scope
     dataset: Dataset
     mapping: CompiledMapping
+    glances: Glances
     run_id: int
     unique_key: str
     key_prefix: str
@@ -58,12 +63,8 @@ class Finder:
 
     def places(self, records: Sequence[RemoteRecord]) -> dict[str, Place]:
         """By remote id. Records of one call that share a value are told apart as if they had come one after the other."""
-        values = {record.id: self._values(record) for record in records}
-        found = Findings(
-            self._here({v for mine in values.values() for v in mine}),
-            self._there({v for mine in values.values() for v in mine}),
-            self._keyed(records),
-        )
+        values = {record.id: self.glances.of(record).values for record in records}
+        found = Findings(self._here({v for mine in values.values() for v in mine}), self._there(values), self._keyed(records))
         places: dict[str, Place] = {}
         fresh: dict[Value, str] = {}
         for record in records:
@@ -82,9 +83,6 @@ class Finder:
             return Place(problem=Problem("several_remote", said, group="several"))
         fresh.update(dict.fromkeys(strong, record.id))
         return NEW
-
-    def _values(self, record: RemoteRecord) -> frozenset[Value]:
-        return frozenset((n, v) for n, step in enumerate(self.steps) for v in step_values(step, record))
 
     def _place(self, record: RemoteRecord, values: frozenset[Value], found: Findings) -> Place:
         if own := found.keyed.get(self._own_key(record)):
@@ -134,7 +132,7 @@ class Finder:
 
     def _own_key(self, record: RemoteRecord) -> str:
         value = record.properties.get(self.unique_key) if self.unique_key else None
-        text = str(value or "")
+        text = storable(str(value or ""))
         return text.removeprefix(self.key_prefix) if text.startswith(self.key_prefix) else ""
 
     def _keyed(self, records: Sequence[RemoteRecord]) -> dict[str, Ours]:
@@ -157,7 +155,8 @@ class Finder:
     def _staged(self, values: set[Value]) -> dict[str, frozenset[Value]]:
         found: dict[str, set[Value]] = defaultdict(set)
         with connection.cursor() as cursor:
-            cursor.execute(_CANDIDATES, [[s for s, _ in values], [v[:WIDEST] for _, v in values], self.run_id, self.run_id])
+            steps, wanted = zip(*values, strict=True)
+            cursor.execute(_CANDIDATES, [dumps(steps), dumps([v[:WIDEST] for v in wanted]), self.run_id, self.run_id])
             for key, step, value in cursor.fetchall():
                 found[key].add((step, value))
         return {key: frozenset(some) for key, some in found.items()}
@@ -180,42 +179,41 @@ class Finder:
         for row in rows.values(self.dataset.key_field, *names):
             yield str(row[self.dataset.key_field]), frozenset(self.mapping.match_values(row))
 
-    def _there(self, values: set[Value]) -> dict[Value, list[tuple[str, str]]]:
-        if not values:
+    def _there(self, values: Mapping[str, frozenset[Value]]) -> dict[Value, list[tuple[str, str]]]:
+        """Who else bears them, in the order of ids. `values`: by the remote id that is not to be told of again."""
+        rows = [(step, value[:WIDEST], own) for own, mine in values.items() for step, value in mine]
+        if not rows:
             return {}
         names = [index_name(step) for step in self.steps]
-        found: dict[Value, list[tuple[str, str]]] = defaultdict(list)
+        steps, wanted, owners = zip(*rows, strict=True)
+        found: dict[Value, dict[tuple[str, str], None]] = defaultdict(dict)
         with connection.cursor() as cursor:
-            cursor.execute(
-                _INDEXED,
-                [
-                    [n for n, _ in values],
-                    [names[n] for n, _ in values],
-                    [v[:WIDEST] for _, v in values],
-                    *(self.scope.connection_id, self.scope.object_type) * 2,
-                ],
-            )
+            asked = [dumps(steps), dumps([names[n] for n in steps]), dumps(wanted), dumps(owners)]
+            cursor.execute(_INDEXED, [*asked, *(self.scope.connection_id, self.scope.object_type) * 2])
             for step, value, remote_id, key in cursor.fetchall():
-                found[step, value].append((remote_id, key))
-        return found
+                found[step, value][remote_id, key] = None
+        return {value: sorted(hits) for value, hits in found.items()}
 
 
 _MERGE = "Merge or correct them, or link one by hand."
 
 _CANDIDATES = """
 WITH hit AS MATERIALIZED (
-    SELECT DISTINCT k.local_key FROM unnest(%s::smallint[], %s::text[]) AS t (step, value)
-    JOIN syncline_candidate k ON k.run_id = %s AND k.step = t.step AND k.value = t.value
+    SELECT DISTINCT k.local_key
+    FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s)) AS t (step, value)
+    JOIN syncline_candidate k ON k.run_id = %s AND k.step = t.step::smallint AND k.value = t.value
 )
 SELECT c.local_key, c.step, c.value FROM hit JOIN syncline_candidate c ON c.local_key = hit.local_key AND c.run_id = %s
 """
 
 _INDEXED = """
-SELECT t.step, t.value, i.remote_id, coalesce(l.local_key, '')
-FROM unnest(%s::smallint[], %s::text[], %s::text[]) AS t (step, name, value)
+SELECT t.step::int, t.value, i.remote_id, coalesce(l.local_key, '')
+FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s),
+                json_array_elements_text(%s)) AS t (step, name, value, own)
 CROSS JOIN LATERAL (
     SELECT k.remote_id FROM syncline_identityindex k
     WHERE k.connection_id = %s AND k.object_type = %s AND k.property = t.name AND k.value = t.value
+      AND k.remote_id <> t.own
     ORDER BY k.remote_id LIMIT 20) i
 LEFT JOIN LATERAL (
     SELECT k.local_key FROM syncline_link k
@@ -252,11 +250,19 @@ def _linked(key: str, remote_id: str, by: str) -> Problem:
 def _existing(dataset: Dataset, keys: Sequence[str]) -> list[str]:
     if not keys:
         return []
+    rows = dataset.rows((), "")
+    possible = [key for key in keys if _can_be(rows, dataset.key_field, key)]
+    found = rows.filter(**{f"{dataset.key_field}__in": possible}) if possible else rows.none()
+    return [str(key) for key in found.values_list(dataset.key_field, flat=True)]
+
+
+def _can_be(rows: Any, field: str, key: str) -> bool:
+    """Somebody may have typed over our key there; asks no database."""
     try:
-        rows = dataset.rows((), "").filter(**{f"{dataset.key_field}__in": list(keys)})
-        return [str(key) for key in rows.values_list(dataset.key_field, flat=True)]
-    except (ValueError, TypeError):  # somebody typed over our key there
-        return []
+        rows.filter(**{field: key})
+    except (ValueError, TypeError, ValidationError):
+        return False
+    return True
 
 
 def _links(scope: Scope, keys: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from django.db.backends.utils import CursorWrapper
 from syncline.contract import LocalChange, Op, Status, Written
 from syncline.ledger import pull_writer
 from syncline.ledger.models import ErrorGroup, Link
-from syncline.ledger.records import Problem
+from syncline.ledger.records import Outcome, Problem
+from syncline.ledger.writer import group
 from syncline.runs import guard
 from syncline.runs.job import Job
 from syncline.runs.models import PlanRow
@@ -20,6 +21,7 @@ from .work import Inflow, Known
 GONE = Problem("gone", "It was deleted or archived there. Our record stays as it is.")
 REMOVED = Problem("removed_here", "It was deleted or archived there, and so was our record.")
 WITHHELD = "withheld_here"
+KEPT = "kept_here"
 REASON = "It is not in the account any more."
 
 _WITHHOLD = """
@@ -49,13 +51,15 @@ def _delete(cursor: CursorWrapper, flow: Inflow, writer: Writer, lost: Sequence[
     done = [one for one in lost if written[one.remote_id].status is not Status.REJECTED]
     refused = [one for one in lost if written[one.remote_id].status is Status.REJECTED]
     pull_writer.vanished(cursor, flow.run_id, [one.id for one in done], REMOVED)
-    pull_writer.store_problems(cursor, flow.sync_id, flow.run_id, [_refusal(one, written[one.remote_id]) for one in refused])
+    problems = [_refusal(one, written[one.remote_id]) for one in refused]
+    pull_writer.store_problems(cursor, flow.sync_id, flow.run_id, problems)
+    group(cursor, flow.run_id, [Outcome(one.remote_id, 0, Link.State.REJECTED, problem=one.problem) for one in problems])
     return {"removed": len(done), "rejected": len(refused)}
 
 
 def _refusal(one: Known, written: Written) -> pull_writer.PulledProblem:
     said = written.error.message if written.error else "The app refused to delete it."
-    problem = Problem("kept_here", f"It was deleted there, but our record {one.local_key} stays: {said}", group="kept_here")
+    problem = Problem(KEPT, f"It was deleted there, but our record {one.local_key} stays: {said}", group=KEPT)
     return pull_writer.PulledProblem(one.remote_id, Link.State.REJECTED, problem, local_key=one.local_key)
 
 

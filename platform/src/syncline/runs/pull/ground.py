@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from syncline.contract import ConfigError, Dataset
 from syncline.runs.job import Job, seed_of
+from syncline.runs.models import RunPart
 from syncline.runs.push.identities import Spec
 from syncline.runs.push.reader import Source
 from syncline.syncs.engine import CompiledMapping, Mode
@@ -14,6 +15,7 @@ from syncline.syncs.models import Sync
 from syncline.syncs.publish import compiled
 
 from .finding import Finder, can_ask
+from .glance import Glances
 from .local import Writer
 from .work import Inflow
 
@@ -47,12 +49,14 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
     if inbound is None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
     content = job.mapping.content
+    spec = Spec.of(content.match.steps, job.object_type)
     flow = Inflow(
         sync_id=job.sync.pk,
         run_id=job.run.pk,
         scope=job.scope,
         mapping=job.mapping,
         inbound=inbound,
+        glances=Glances(inbound, content.match.steps, spec.own),
         mode=content.mode,
         deletes=content.mode == Mode.MIRROR and job.sync.delete_policy in DELETING,
         whole=whole,
@@ -62,14 +66,19 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
         scope=job.scope,
         dataset=dataset,
         mapping=job.mapping,
-        run_id=job.run.pk,
+        glances=flow.glances,
+        run_id=candidates_of(job),
         unique_key=job.object_type.unique_key or "",
         key_prefix=f"{job.session.installation}:{job.sync.dataset}:",
         staged=whole or not can_ask(dataset, job.mapping),
         complete=not whole,
     )
-    spec = Spec.of(content.match.steps, job.object_type)
     return Ground(job, flow, finder, Writer(dataset, job.sync.connection.owner), spec, _settling(job))
+
+
+def candidates_of(job: Job) -> int:
+    """Under which number a part's candidates stand: records fetched beside others have theirs apart from those of the run."""
+    return -job.part.pk if job.part.kind == RunPart.Kind.FETCH else job.run.pk
 
 
 DELETING = (Sync.DeletePolicy.ARCHIVE, Sync.DeletePolicy.DELETE)

@@ -15,19 +15,23 @@ from syncline.ledger.records import Scope
 from .work import Known
 
 _LOCK = """
-SELECT id, dataset, local_key, remote_id, state, revision, delivered::text, seen::text, associations::text FROM syncline_link
+SELECT id, dataset, local_key, remote_id, state, revision, delivered::text, seen::text, associations::text,
+       coalesce(checked_at > statement_timestamp() - make_interval(secs => %s), false),
+       CASE WHEN checked_at > statement_timestamp() - make_interval(secs => %s) THEN checked_at END
+FROM syncline_link
 WHERE connection_id = %s AND object_type = %s AND remote_id = ANY(%s) ORDER BY id FOR UPDATE
 """
 
 
-def locked(cursor: CursorWrapper, scope: Scope, remote_ids: Sequence[str]) -> dict[str, Known]:
+def locked(cursor: CursorWrapper, scope: Scope, remote_ids: Sequence[str], age: float, lag: float) -> dict[str, Known]:
+    """`age`: how many seconds ago these records were asked for; `lag`: how much older they may be."""
     if not remote_ids:
         return {}
-    cursor.execute(_LOCK, [scope.connection_id, scope.object_type, list(remote_ids)])
+    cursor.execute(_LOCK, [age, age + lag, scope.connection_id, scope.object_type, list(remote_ids)])
     found = {}
-    for id_, dataset, key, remote_id, state, revision, delivered, seen, associations in cursor.fetchall():
+    for id_, dataset, key, remote_id, state, revision, delivered, seen, associations, *late in cursor.fetchall():
         prints, before, linked = orjson.loads(delivered), orjson.loads(seen), orjson.loads(associations)
-        found[remote_id] = Known(id_, dataset, key, remote_id, state, revision, prints, before, linked)
+        found[remote_id] = Known(id_, dataset, key, remote_id, state, revision, prints, before, linked, *late)
     return found
 
 

@@ -69,6 +69,17 @@ def _nobody(_keys: Sequence[str]) -> dict[str, str]:
     return {}
 
 
+@dataclass
+class _Owners:
+    """Which remote record holds which record of ours: what links say, and what this lot has settled so far."""
+
+    taken: Taken
+    settled: dict[str, str]
+
+    def of(self, keys: Sequence[str]) -> dict[str, str]:
+        return {**self.taken(keys), **self.settled} if keys else dict(self.settled)
+
+
 @dataclass(frozen=True)
 class Writer:
     """`Dataset.write` in savepoints: a batch that raises is tried in halves, until only the records that raise are left."""
@@ -81,50 +92,65 @@ class Writer:
 
         `taken`: what records of ours are linked to; what a writer finds instead of creating it may belong to another.
         """
+        return self._write(changes, _Owners(taken, {c.local_key: c.token for c in changes if c.local_key}))
+
+    def _write(self, changes: Sequence[LocalChange], owners: _Owners) -> dict[str, Written]:
         if not changes:
             return {}
         try:
             with transaction.atomic():
-                return self._answers(changes, self.dataset.write(changes, self.owner), taken)
+                answers = self._answers(changes, self.dataset.write(changes, self.owner), owners)
+                connection.check_constraints()  # what is put off to the commit would undo the whole lot there
         except RecordRejected as error:
-            return self._without(changes, error, taken)
+            return self._without(changes, error, owners)
         except (OperationalError, InterfaceError):
             raise  # a deadlock, or the database is away: no fault of these records
         except Exception as error:  # noqa: BLE001 - whatever an app's writer ran into, it is told with the record that did it
-            return self._split(changes, error, taken)
+            return self._split(changes, error, owners)
+        owners.settled |= {one.local_key: token for token, one in answers.items() if one.local_key}
+        return answers
 
-    def _answers(self, changes: Sequence[LocalChange], written: Sequence[Written], taken: Taken) -> dict[str, Written]:
+    def _answers(self, changes: Sequence[LocalChange], written: Sequence[Written], owners: _Owners) -> dict[str, Written]:
         found = {one.token: one for one in written}
-        missing = [c.token for c in changes if c.token not in found]
+        missing = [c.token for c in changes if not _answered(c, found.get(c.token))]
         if missing:
             raise ValueError(f"{self.dataset.info.key} gave no answer for {len(missing)} of {len(changes)} records.")
-        self._refuse_taken([found[c.token] for c in changes if c.op is Op.CREATE], taken)
+        self._refuse_taken([found[c.token] for c in changes if c.op is Op.CREATE], owners)
         return {c.token: found[c.token] for c in changes}
 
-    def _refuse_taken(self, created: Sequence[Written], taken: Taken) -> None:
+    def _refuse_taken(self, created: Sequence[Written], owners: _Owners) -> None:
         """Rolls the batch back for a record that was written over one that belongs to another remote record."""
-        found = {w.local_key: w.token for w in created if w.local_key and w.status in (Status.UPDATED, Status.UNCHANGED)}
-        owners = taken(list(found)) if found else {}
-        for key, remote_id in owners.items():
-            if remote_id != found[key]:
-                said = f"It is our record {key}, which is linked to remote record {remote_id}. Merge the two there."
-                raise RecordRejected(said, found[key], code=Code.CONFLICT)
+        held = owners.of([w.local_key for w in created if w.local_key and w.status in (Status.UPDATED, Status.UNCHANGED)])
+        for one in created:
+            key = one.local_key
+            if key and held.setdefault(key, one.token) != one.token:
+                said = f"It is our record {key}, which is linked to remote record {held[key]}. Merge the two there."
+                raise RecordRejected(said, one.token, code=Code.CONFLICT)
 
-    def _without(self, changes: Sequence[LocalChange], error: RecordRejected, taken: Taken) -> dict[str, Written]:
+    def _without(self, changes: Sequence[LocalChange], error: RecordRejected, owners: _Owners) -> dict[str, Written]:
         guilty = [c for c in changes if c.token == error.key]
         rest = [c for c in changes if c.token != error.key]
         if not guilty:
-            return self._split(changes, error, taken)
+            return self._split(changes, error, owners)
         refused = {c.token: _rejected(c, error.code, str(error), error.property) for c in guilty}
-        return {**refused, **self.write(rest, taken)}
+        return {**refused, **self._halves(rest, owners)}
 
-    def _split(self, changes: Sequence[LocalChange], error: Exception, taken: Taken) -> dict[str, Written]:
+    def _halves(self, changes: Sequence[LocalChange], owners: _Owners) -> dict[str, Written]:
+        """Even when each of them is refused by itself, it ends soon."""
+        middle = len(changes) // 2
+        return {**self._write(changes[:middle], owners), **self._write(changes[middle:], owners)}
+
+    def _split(self, changes: Sequence[LocalChange], error: Exception, owners: _Owners) -> dict[str, Written]:
         if len(changes) > 1:
-            middle = len(changes) // 2
-            return {**self.write(changes[:middle], taken), **self.write(changes[middle:], taken)}
+            return self._halves(changes, owners)
         log.warning("%s did not take a record.", self.dataset.info.key, exc_info=error)
         told = str(error) if isinstance(error, SynclineError) else _told(error)
         return {changes[0].token: _rejected(changes[0], Code.OTHER, told, None)}
+
+
+def _answered(change: LocalChange, one: Written | None) -> bool:
+    """Whoever stores a record names it: else it would be made anew whenever it comes."""
+    return one is not None and (one.status is Status.REJECTED or bool(one.local_key or change.local_key))
 
 
 def _told(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""What is linked and was not in a whole listing."""
+"""What is linked, or found no place, and was not in a whole listing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.db import connection
 
@@ -23,23 +23,27 @@ ORDER BY l.remote_id LIMIT %s
 """
 
 
+_UNPLACED = """
+SELECT a.remote_id FROM syncline_arrival a
+WHERE a.sync_id = %s AND a.local_key = '' AND a.since < %s AND a.remote_id > %s
+  AND NOT EXISTS (SELECT 1 FROM syncline_listed s WHERE s.run_id = %s AND s.remote_id = a.remote_id)
+ORDER BY a.remote_id LIMIT %s
+"""
+
+
 def ids(job: Job) -> Iterator[list[str]]:
-    """In lots; what was found to be there all the same is passed over the next time round."""
-    after, scope = "", job.scope
+    """What is linked, then what found no place here: the reason for that may be gone with the record."""
+    scope = job.scope
+    yield from _lots(job, _MISSING, [scope.connection_id, scope.object_type, scope.dataset])
+    yield from _lots(job, _UNPLACED, [job.sync.pk])
+
+
+def _lots(job: Job, sql: str, whose: Sequence[int | str]) -> Iterator[list[str]]:
+    """What was found to be there all the same is passed over the next time round."""
+    after, begun = "", job.run.started_at or job.run.created_at
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(
-                _MISSING,
-                [
-                    scope.connection_id,
-                    scope.object_type,
-                    scope.dataset,
-                    job.run.started_at or job.run.created_at,
-                    after,
-                    job.run.pk,
-                    ASKED * 20,
-                ],
-            )
+            cursor.execute(sql, [*whose, begun, after, job.run.pk, ASKED * 20])
             found = [row[0] for row in cursor.fetchall()]
         if not found:
             return
@@ -62,7 +66,3 @@ def empty_listing(job: Job) -> str:
         f"The account listed no {job.object_type.title} at all, although {number} of our records are linked to some."
         " None was taken for deleted. Check in the account whether the connection may still see them."
     )
-
-
-def forget(run_id: int) -> None:
-    Listed.objects.filter(run_id=run_id).delete()

@@ -50,7 +50,7 @@ def problems(cursor: CursorWrapper, ground: Ground, refused: Iterable[Refused], 
     )
     left_out = [one.record.id for one in found if one not in kept]
     pull_writer.forget_problems(cursor, ground.flow.sync_id, left_out)
-    writer.group(cursor, ground.flow.run_id, [_outcome(one) for one in kept])
+    writer.group(cursor, ground.flow.run_id, [_outcome(one) for one in kept], ErrorGroup.PULLED)
 
 
 def _outcome(one: Refused) -> Outcome:
@@ -65,7 +65,7 @@ def nameless(ground: Ground, number: int) -> int:
             cause=blake2b(f"nameless {ground.job.part.pk}".encode(), digest_size=12).hexdigest(),
             state=Link.State.REJECTED,
             code="nameless",
-            message="Records came without an id and were left out. Report it to the connector's author.",
+            message="Records came without an id that can be kept, and were left out. Report it to the connector's author.",
             next_step="Report it to the connector's author, with the run's number.",
             count=number,
         )
@@ -92,13 +92,13 @@ def overlaps(cursor: CursorWrapper, ground: Ground, landed: Sequence[Landed], li
     conflicts.close(cursor, links, {one.local_key: one.arrived.agreed for one in landed if one.arrived.agreed})
 
 
-def later(ground: Ground, those: Sequence[Later]) -> None:
+def later(cursor: CursorWrapper, ground: Ground, those: Sequence[Later]) -> None:
     """Become parts of their own, in the transaction that moves the position past them."""
     part = ground.job.part
     for after in sorted({one.after for one in those}):
         ids = sorted({one.record.id for one in those if one.after == after})
         if part.round >= MAX_ROUNDS:
-            _given_up(ground, ids)
+            _given_up(cursor, ground, ids)
             continue
         RunPart.objects.create(
             run_id=ground.flow.run_id,
@@ -113,10 +113,14 @@ def later(ground: Ground, those: Sequence[Later]) -> None:
         transaction.on_commit(lambda: background.ring(QUEUE))
 
 
-def _given_up(ground: Ground, ids: Sequence[str]) -> None:
+def _given_up(cursor: CursorWrapper, ground: Ground, ids: Sequence[str]) -> None:
+    """The position is past them, so the next pull fetches them by their ids."""
+    problem = Problem("put_off", "A write of ours to it waits for its answer. It is fetched again by the next run.")
+    waiting = [pull_writer.PulledProblem(id_, Link.State.PENDING, problem) for id_ in ids]
+    pull_writer.store_problems(cursor, ground.flow.sync_id, ground.flow.run_id, waiting)
     told = ErrorGroup(
         run_id=ground.flow.run_id,
-        cause=f"put off {ground.job.part.pk}",
+        cause=f"{ErrorGroup.PULLED}put off {ground.job.part.pk}",
         state=Link.State.PENDING,
         code="put_off",
         message=f"Put off {MAX_ROUNDS} times in this run: a write to these records still waits for its answer.",

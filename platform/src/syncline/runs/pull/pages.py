@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import connections
 
 from syncline.contract import Page, Permanent, RemoteRecord, Retryable
+from syncline.ledger.storable import storable
 
 LOT = 1000
 """Records that are stored together at most, when they come faster than they can be stored."""
+
+LONGEST_ID = 200
 
 AHEAD = 12
 """Pages that may wait to be stored."""
 
 
+Look = Callable[[RemoteRecord], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Some records and the position after them, None when there are no more. `asked`: nothing, or ids that gave no record."""
+    """Some records and the position after them, None when there are no more. `asked`: when, by `time.monotonic`."""
 
     records: Sequence[RemoteRecord]
     position: str | None
     nameless: int = 0
+    asked: float = field(default_factory=time.monotonic)
 
 
 class Astray(Permanent):
@@ -46,10 +54,10 @@ def watched(pages: Iterable[Page], begun_at: str | None) -> Iterator[Page]:
 
 
 def tidy(records: Iterable[RemoteRecord]) -> tuple[list[RemoteRecord], int]:
-    """Each record once, as it came last, in the order of their ids; and how many had none."""
+    """Each record once, as it came last, in the order of their ids; and how many had none that the ledger can hold."""
     found, nameless = {}, 0
     for record in records:
-        if record.id:
+        if record.id and len(record.id) <= LONGEST_ID and storable(record.id) == record.id:
             found[record.id] = record
         else:
             nameless += 1
@@ -73,11 +81,14 @@ class _Ended:
 
 
 @contextmanager
-def ahead(pages: Iterable[Page]) -> Iterator[Iterator[Lot]]:
-    """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error."""
-    waiting: queue.Queue[Page | _Ended] = queue.Queue(AHEAD)
+def ahead(pages: Iterable[Page], look: Look = lambda _record: None) -> Iterator[Iterator[Lot]]:
+    """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error.
+
+    `look`: at each record, in that thread.
+    """
+    waiting: queue.Queue[_Asked | _Ended] = queue.Queue(AHEAD)
     stop = threading.Event()
-    thread = threading.Thread(target=_read, args=(pages, waiting, stop), name="pull", daemon=True)
+    thread = threading.Thread(target=_read, args=(pages, look, waiting, stop), name="pull", daemon=True)
     thread.start()
     try:
         yield _lots(waiting)
@@ -86,12 +97,21 @@ def ahead(pages: Iterable[Page]) -> Iterator[Iterator[Lot]]:
         thread.join()
 
 
-def _read(pages: Iterable[Page], waiting: queue.Queue[Page | _Ended], stop: threading.Event) -> None:
-    ended = _Ended()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    page: Page
+    at: float
+
+
+def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[_Asked | _Ended], stop: threading.Event) -> None:
+    ended, asked = _Ended(), time.monotonic()
     try:
         for page in pages:
-            if not _put(waiting, page, stop):
+            for record in page.records:
+                look(record)
+            if not _put(waiting, _Asked(page, asked), stop):
                 break
+            asked = time.monotonic()
     except Exception as error:  # noqa: BLE001 - raised where the lots are used
         ended = _Ended(error)
     finally:
@@ -101,7 +121,7 @@ def _read(pages: Iterable[Page], waiting: queue.Queue[Page | _Ended], stop: thre
     _put(waiting, ended, stop)
 
 
-def _put(waiting: queue.Queue[Page | _Ended], item: Page | _Ended, stop: threading.Event) -> bool:
+def _put(waiting: queue.Queue[_Asked | _Ended], item: _Asked | _Ended, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             waiting.put(item, timeout=0.1)
@@ -111,24 +131,24 @@ def _put(waiting: queue.Queue[Page | _Ended], item: Page | _Ended, stop: threadi
     return False
 
 
-def _lots(waiting: queue.Queue[Page | _Ended]) -> Iterator[Lot]:
+def _lots(waiting: queue.Queue[_Asked | _Ended]) -> Iterator[Lot]:
     ended: _Ended | None = None
     while ended is None:
-        pages: list[Page] = []
+        pages: list[_Asked] = []
         item = waiting.get()
         while True:
             if isinstance(item, _Ended):
                 ended = item
                 break
             pages.append(item)
-            if sum(len(page.records) for page in pages) >= LOT:
+            if sum(len(one.page.records) for one in pages) >= LOT:
                 break
             try:
                 item = waiting.get_nowait()
             except queue.Empty:
                 break
         if pages:
-            records, nameless = tidy(record for page in pages for record in page.records)
-            yield Lot(records, pages[-1].position, nameless)
+            records, nameless = tidy(record for one in pages for record in one.page.records)
+            yield Lot(records, pages[-1].page.position, nameless, pages[0].at)
     if ended.error is not None:
         raise ended.error

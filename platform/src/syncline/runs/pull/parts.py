@@ -17,10 +17,13 @@ IDS_PER_PART = 2000
 MOST = 50_000
 
 
-def add(run: Run, priority: int) -> None:
-    """A whole run lists everything, one for problems fetches what found no place, one for changes does both where it is due."""
+def add(run: Run, priority: int, *, pushes: bool) -> None:
+    """A whole run lists everything, one for problems fetches what found no place, one for changes does both where it is due.
+
+    `pushes`: so does the run once the changes are here.
+    """
     ids = [] if run.kind == Run.Kind.FULL else _unplaced(run)
-    if run.kind != Run.Kind.RETRY or not ids:
+    if run.kind != Run.Kind.RETRY or not ids or pushes:
         RunPart.objects.create(run=run, kind=RunPart.Kind.PULL, priority=priority)
     add_ids(run, ids, priority)
 
@@ -32,8 +35,9 @@ def add_ids(run: Run, ids: Sequence[str], priority: int) -> None:
 
 
 def _unplaced(run: Run) -> list[str]:
-    """Those that wait for another record, and once a day, or when a person asks, all others."""
+    """Those that wait for another record or whose turn did not come, and once a day, or when a person asks, all others."""
     found = Arrival.objects.filter(sync_id=run.sync_id)
     if run.kind != Run.Kind.RETRY:
-        found = found.filter(Q(state=Link.State.WAITING) | Q(checked_at__lt=Now() - AGAIN_AFTER))
+        due = Q(state__in=(Link.State.WAITING, Link.State.PENDING)) | Q(checked_at__lt=Now() - AGAIN_AFTER)
+        found = found.filter(due)
     return list(found.order_by("checked_at").values_list("remote_id", flat=True)[:MOST])

@@ -33,13 +33,14 @@ class Linked:
 class Referred:
     """`values`: reference fields to be written; `associations`: what is agreed on afterwards; `missing`: why something waits.
 
-    `lacking`: without it the record cannot be created.
+    `lacking`: without it the record cannot be created. `agreed`: object types for which both sides refer to the same then.
     """
 
     values: Mapping[str, Value] = field(default_factory=dict)
     associations: Mapping[str, list[str]] = field(default_factory=dict)
     missing: Problem | None = None
     lacking: bool = False
+    agreed: frozenset[str] = frozenset()
 
 
 def linked(
@@ -71,8 +72,12 @@ def held(row: Mapping[str, Any] | None, rule: InboundReference) -> tuple[str, ..
 def referred(
     rules: Sequence[InboundReference], record: RemoteRecord, known: Known | None, row: Mapping[str, Any] | None, found: Linked
 ) -> Referred:
-    """What was associated there is added here, and what both sides had and they gave up is taken away; all else stays."""
+    """What was associated there is added here, and what both sides had and they gave up is taken away; all else stays.
+
+    Where we push as well, what both sides had and we gave up is not added again.
+    """
     values: dict[str, Value] = {}
+    same: set[str] = set()
     agreed: dict[str, list[str]] = {}
     missing: list[tuple[InboundReference, list[str]]] = []
     lacking = False
@@ -83,12 +88,17 @@ def referred(
         if unresolved := [id_ for id_ in there if id_ not in keys]:
             missing.append((rule, unresolved))
         before = held(row, rule)
-        after = _after(rule, before, resolved, _given_up(rule, known, there, found))
+        base = set(known.associations.get(rule.object_type, ())) & set(there) if known else set()
+        left = {keys[id_] for id_ in base if id_ in keys} - set(before) if rule.pushed else set()
+        after = _after(rule, before, [key for key in resolved if key not in left], _given_up(rule, known, there, found), left)
         if after != before:
             values[rule.field] = after if rule.many else (after[0] if after else None)
-        agreed[rule.object_type] = sorted(id_ for id_ in there if id_ in keys)
+        meant = {found.ids.get((rule.object_type, rule.dataset), {}).get(key, "") for key in after}
+        agreed[rule.object_type] = sorted(base | meant & set(there))
+        if meant == set(there):
+            same.add(rule.object_type)
         lacking = lacking or (rule.required and not after)
-    return Referred(values, agreed, _waiting(missing, rules, lacking), lacking)
+    return Referred(values, agreed, _waiting(missing, rules, lacking), lacking, frozenset(same))
 
 
 def _given_up(rule: InboundReference, known: Known | None, there: Sequence[str], found: Linked) -> set[str]:
@@ -98,10 +108,15 @@ def _given_up(rule: InboundReference, known: Known | None, there: Sequence[str],
     return {key for key, id_ in ids.items() if id_ in before and id_ not in there}
 
 
-def _after(rule: InboundReference, before: tuple[str, ...], resolved: Sequence[str], given_up: set[str]) -> tuple[str, ...]:
+def _after(
+    rule: InboundReference, before: tuple[str, ...], resolved: Sequence[str], given_up: set[str], left: set[str]
+) -> tuple[str, ...]:
+    """`left`: what we gave up. A single reference that both sides changed stays ours where we push, else theirs holds."""
     kept = tuple(key for key in before if key not in given_up)
     if rule.many:
         return (*kept, *(key for key in dict.fromkeys(resolved) if key not in kept))
+    if rule.pushed and (kept or left):
+        return kept
     if resolved and not set(kept) & set(resolved):
         return (resolved[0],)
     return kept

@@ -43,7 +43,13 @@ def _prints(ground: Ground, one: Arrived, ours: local.Ours) -> Prints:
     known = {**before, **agreed}
     quiet = mapped.included and not mapped.problems and not one.pushes and not one.clashes
     everything = all(known.get(name) == fingerprint(value) for name, value in mapped.properties.items())
-    return Prints(agreed, quiet and everything, ours.hash)
+    return Prints(agreed, quiet and everything and _linked(one, mapped.references), ours.hash)
+
+
+def _linked(one: Arrived, references: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether nothing is left to be associated there."""
+    held = one.known.associations if one.known else {}
+    return all(name in one.linked or not (keys or held.get(name)) for name, keys in references.items())
 
 
 def _same(properties: Mapping[str, Value], name: str, value: Value) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from django.db import connection, transaction
@@ -28,11 +29,16 @@ from .window import Window
 FETCHED = 500
 """Records that are fetched and stored together."""
 
+Told = Callable[[CursorWrapper, Sequence[str]], None]
+"""Is given each lot of ids in the transaction that stored what became of them."""
+
 
 def pull_pages(job: Job) -> None:
     """Ends with the part done, or given back where it stands."""
     note_suspended(job.run.pk, job.mapping)
-    now = window.opened(job.run, job.object_type)
+    with transaction.atomic(), connection.cursor() as cursor:
+        writer.hold(cursor, job.claim.fence)
+        now = window.opened(job.run, job.object_type)
     opened = ground.opened(job, whole=now.whole)
     if opened.finder.staged and not now.position and not now.archived:
         _stage(job)
@@ -49,7 +55,9 @@ def pull_pages(job: Job) -> None:
 def _stage(job: Job) -> None:
     """All our unlinked records become candidates: which of them is a remote record may be?"""
     if job.mapping.content.match.steps:
-        preparation.stage_candidates(job.identifying(), job.alive)
+        work = job.identifying()
+        source = replace(work.source, run_id=ground.candidates_of(job))
+        preparation.stage_candidates(replace(work, source=source), job.alive)
         preparation.analyse()
 
 
@@ -59,7 +67,7 @@ def _read(opened: Ground, now: Window) -> bool:
     asked = now.request(opened.flow)
     listing: Iterator[Page] = iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=asked))
     try:
-        with pages.ahead(pages.watched(listing, asked.position)) as lots:
+        with pages.ahead(pages.watched(listing, asked.position), opened.flow.glances.ahead) as lots:
             for lot in lots:
                 _store(opened, now, lot)
                 if job.interrupted() and lot.position is not None:
@@ -77,7 +85,8 @@ def _store(opened: Ground, now: Window, lot: Lot) -> None:
         window.moved(cursor, now, lot.position)
 
     records = [replace(r, archived=True) for r in lot.records] if now.archived else lot.records
-    arriving.land(opened, records, also, nameless=lot.nameless)
+    lag = opened.job.object_type.visibility_lag if now.since else 0.0
+    arriving.land(opened, records, also, age=_since(lot.asked), lag=lag, nameless=lot.nameless)
 
 
 def _restart(now: Window) -> None:
@@ -87,7 +96,10 @@ def _restart(now: Window) -> None:
 
 
 def _finish(opened: Ground, now: Window) -> None:
-    """What waited for the listing may begin; after a whole one, what is linked and was not in it comes last."""
+    """What waited for the listing may begin; after a whole one, what is linked and was not in it comes last.
+
+    What another run had begun goes up to its own beginning: what changed since is pulled next.
+    """
     job, scope = opened.job, opened.flow.scope
     crash.point("pull.end")
     if now.whole and opened.spec.steps:
@@ -95,8 +107,11 @@ def _finish(opened: Ground, now: Window) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         Run.objects.select_for_update(no_key=True).get(pk=job.run.pk)
         window.closed(cursor, now)
-        waiting = job.run.parts.filter(state=RunPart.State.BLOCKED)
-        waiting.filter(kind__in=(RunPart.Kind.FETCH, RunPart.Kind.PREPARE)).update(state=RunPart.State.QUEUED)
+        if now.until < job.run.created_at:
+            RunPart.objects.create(run=job.run, kind=RunPart.Kind.PULL, priority=job.part.priority)
+        else:
+            waiting = job.run.parts.filter(state=RunPart.State.BLOCKED)
+            waiting.filter(kind__in=(RunPart.Kind.FETCH, RunPart.Kind.PREPARE)).update(state=RunPart.State.QUEUED)
         if now.whole:
             RunPart.objects.create(run=job.run, kind=RunPart.Kind.MISSING, priority=job.part.priority)
             _keep_index(opened, now)
@@ -113,25 +128,41 @@ def _keep_index(opened: Ground, now: Window) -> None:
         IndexState.objects.update_or_create(connection_id=scope.connection_id, object_type=scope.object_type, defaults=fresh)
 
 
-def fetch_records(job: Job) -> None:
-    """Records by their ids: those an event told of, those put off, those somebody asked for."""
+def fetch_records(job: Job, *, approved: bool = False, told: Told = lambda _cursor, _ids: None) -> None:
+    """Records by their ids: those an event told of, those put off, those somebody asked for.
+
+    `approved`: a person lets what is not there any more be deleted here.
+    """
     opened = ground.opened(job)
     if opened.finder.staged:
         _stage(job)
     left = job.part.keys[int(job.part.cursor or 0) :]
     done = len(job.part.keys) - len(left)
     for ids in pages.batched(left, FETCHED):
+        asked = time.monotonic()
         records = fetched(opened, ids)
         done += len(ids)
-        arriving.land(opened, records, _moved_to(job, done), counted=not job.part.round)
+        arriving.land(
+            opened,
+            records,
+            _moved_to(job, done, ids, told),
+            age=_since(asked),
+            counted=not job.part.round,
+            approved=approved,
+        )
         if job.interrupted() and done < len(job.part.keys):
             claims.release(job.claim.fence)
             return
     claims.finish(job.claim.fence)
 
 
-def _moved_to(job: Job, position: int) -> arriving.Also:
+def _since(asked: float) -> Callable[[], float]:
+    return lambda: time.monotonic() - asked
+
+
+def _moved_to(job: Job, position: int, ids: Sequence[str], told: Told) -> arriving.Also:
     def also(cursor: CursorWrapper) -> None:
+        told(cursor, ids)
         cursor.execute("UPDATE syncline_runpart SET cursor = %s WHERE id = %s", [str(position), job.part.pk])
 
     return also
@@ -167,11 +198,11 @@ def look_for_missing(job: Job) -> None:
         _say_empty(job, reason)
     else:
         for ids in missing.ids(job):
-            arriving.land(opened, fetched(opened, ids), counted=False)
+            asked = time.monotonic()
+            arriving.land(opened, fetched(opened, ids), age=_since(asked), counted=False)
             if job.interrupted():
                 claims.release(job.claim.fence)
                 return
-    missing.forget(job.run.pk)
     claims.finish(job.claim.fence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from syncline.contract import Op, RemoteRecord, Status, Value
 from syncline.ledger.records import Problem, Scope
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.engine.inbound import InboundMapping
+
+from .glance import Glances
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Inflow:
     scope: Scope
     mapping: CompiledMapping
     inbound: InboundMapping
+    glances: Glances
     mode: str
     deletes: bool
     whole: bool = False
@@ -38,7 +42,11 @@ class Inflow:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A link, locked for the transaction in which it was read."""
+    """A link, locked for the transaction in which it was read.
+
+    `fresher`: stored after the record that arrives was asked for; `lately`: when, if that was so shortly before that the system
+    may not have shown it yet.
+    """
 
     id: int
     dataset: str
@@ -49,6 +57,12 @@ class Known:
     delivered: Mapping[str, str]
     seen: Mapping[str, str]
     associations: Mapping[str, list[str]] = field(default_factory=dict)
+    fresher: bool = False
+    lately: dt.datetime | None = None
+
+    def outdates(self, record: RemoteRecord) -> bool:
+        """Whether the record may be older than what the link says."""
+        return self.fresher or (self.lately is not None and (record.modified_at is None or record.modified_at <= self.lately))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,8 @@ class Arrived:
     """What a record needs here. `op` None: nothing is written.
 
     `seen`: fingerprints once that is done; `agreed`: properties whose values are the same on both sides then; `associations`: the
-    same for those. `pushes`: something of ours is to be written there. `waits`: a part of it has to come later.
+    same for those, `linked`: for which object types they are complete. `pushes`: something of ours is to be written there.
+    `waits`: a part of it has to come later.
     """
 
     record: RemoteRecord
@@ -91,6 +106,7 @@ class Arrived:
     clashes: tuple[Clash, ...] = ()
     pushes: bool = False
     waits: Problem | None = None
+    linked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +131,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """To be fetched once more: a write of ours is on its way to it, or not all is known yet."""
+    """To be fetched once more: a write of ours is on its way to it, it was looked at since, or not all is known yet."""
 
     record: RemoteRecord
     after: float = 0.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from syncline.contract import MatchStep, ObjectType, RemoteRecord
 from syncline.contract.normalise import NORMALISERS
+from syncline.ledger.storable import storable
 
 OWN_KEY = "=key"
 """Index property under which the values of our own unique property stand, whatever it is called remotely."""
@@ -78,7 +79,7 @@ def step_values(step: MatchStep, record: RemoteRecord) -> set[str]:
     pieces = list(_pieces(record.properties.get(step.property), several=False))
     for name in step.also:
         pieces += _pieces(record.properties.get(name))
-    return {value for piece in pieces if (value := normalise(piece)[:WIDEST])}
+    return {value for piece in pieces if (value := storable(normalise(piece))[:WIDEST])}
 
 
 def _pieces(value: Any, *, several: bool = True) -> Sequence[str]:

@@ -10,7 +10,7 @@ from django.db import connection
 
 from syncline.contract import RemoteRecord
 from syncline.ledger.records import Scope
-from syncline.ledger.storable import storable
+from syncline.ledger.storable import dumps, storable
 
 from .identities import Spec
 
@@ -26,9 +26,17 @@ def take(scope: Scope, spec: Spec, records: Sequence[RemoteRecord], ids: Sequenc
         forget(scope, "remote_id = ANY(%s) AND property = ANY(%s) AND seen_at < %s", list(ids), spec.names, asked)
 
 
+def outlive(scope: Scope, spec: Spec, ids: Sequence[str], age: float) -> None:
+    """What these no longer bear goes, after what they do was stored; `age`: how many seconds ago they were asked for."""
+    if spec.steps and ids:
+        past = "seen_at < least(now(), statement_timestamp() - make_interval(secs => %s))"
+        forget(scope, f"remote_id = ANY(%s) AND property = ANY(%s) AND {past}", list(ids), spec.names, age)
+
+
 _STORE = """
 INSERT INTO syncline_identityindex (connection_id, object_type, property, value, remote_id)
-SELECT %s, %s, p, v, r FROM unnest(%s::text[], %s::text[], %s::text[]) AS t (p, v, r)
+SELECT %s, %s, p, v, r
+FROM ROWS FROM (json_array_elements_text(%s), json_array_elements_text(%s), json_array_elements_text(%s)) AS t (p, v, r)
 ON CONFLICT (connection_id, object_type, property, value, remote_id) DO UPDATE SET seen_at = clock_timestamp()
 """
 
@@ -37,7 +45,7 @@ def store(scope: Scope, rows: Iterable[tuple[str, str, str]]) -> None:
     """In order, as everybody does who writes here: none waits for the other in a circle."""
     if distinct := sorted({(name, storable(value), remote_id) for name, value, remote_id in rows}):
         with connection.cursor() as cursor:
-            cursor.execute(_STORE, [scope.connection_id, scope.object_type, *(list(c) for c in zip(*distinct, strict=True))])
+            cursor.execute(_STORE, [scope.connection_id, scope.object_type, *(dumps(c) for c in zip(*distinct, strict=True))])
 
 
 def forget(scope: Scope, condition: str, *values: Any) -> None:

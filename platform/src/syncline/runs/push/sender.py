@@ -130,9 +130,12 @@ class Sender:
             properties=names,
             associations=(),
         )
+        if lost := [w for w in asking if w.remote_id not in current and self._shares(w)]:
+            gone = RecordError(Code.NOT_FOUND, "There is no such record.")
+            self._store(lost, {w.key: PushResult(w.key, Status.REJECTED, w.remote_id, gone) for w in lost}, sent)
         changed = self._changed_here(asking)
         ready: list[Work] = []
-        for work in batch:
+        for work in (w for w in batch if w not in lost):
             there = current.get(work.remote_id or "") if work.write.needs_remote else None
             if there is not None:
                 before = self._before(work, there, changed)
@@ -144,6 +147,10 @@ class Sender:
                 work = replace(work, write=replace(work.write, needs_remote=frozenset()))  # noqa: PLW2901
             ready.append(work)
         return self._without_idle(ready, sent)
+
+    def _shares(self, work: Work) -> bool:
+        """Whether something of it is sent only after a look at what they have."""
+        return not work.write.needs_remote.isdisjoint(self.policy.mapping.owners)
 
     def _before(self, work: Work, there: RemoteRecord, changed: Mapping[str, dt.datetime]) -> Before:
         """What both sides were when they last agreed, and on which the record was changed last."""

@@ -13,12 +13,12 @@ from .canonical import digest, fingerprint
 from .compile import Mapped
 from .content import MappingContent, Mode, WriteMode, digest_of
 from .expressions import EvaluationFailed, Expression
-from .problems import FieldProblem
+from .problems import FieldProblem, shorten
 from .rules import CompiledRule, NoValue, Row, compile_rule
 from .sides import as_dataset, as_object, turned
 
 MAPPED_BY: Final = "="
-"""Key, among the fingerprints of what was seen, of the digest of the mapping that it was pulled by."""
+"""Key, among the fingerprints of what was seen, of the digest over all of it and the mapping that it was pulled by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,17 @@ class InboundRule:
 
 @dataclass(frozen=True, slots=True)
 class InboundReference:
-    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`."""
+    """Associations with `object_type` → the local keys, in `dataset`, of the records linked to them, in `field`.
+
+    `pushed`: so are ours there.
+    """
 
     object_type: str
     dataset: str
     field: str
     many: bool
     required: bool
+    pushed: bool = False
 
 
 class InboundMapping:
@@ -65,14 +69,13 @@ class InboundMapping:
         properties: tuple[str, ...],
     ) -> None:
         self.rules, self.references, self.properties = rules, references, properties
-        self.by_property = {rule.remote: rule for rule in rules}
         self.digest = digest_of(
             [content.to_json(), [(r.remote, r.field, str(r.rule.prop.kind)) for r in rules], [r.field for r in references]]
         )
         self._filter = filter
 
     def map(self, properties: Mapping[str, Value]) -> Mapped:
-        """Values by field; a property that is missing counts as empty."""
+        """Values by field. What is missing is not known there any more, and left alone here; only a new record may need it."""
         row = {name: properties.get(name) for name in self.properties}
         if self._filter is not None and (outside := _outside(self._filter, row)) is not None:
             return outside
@@ -80,22 +83,49 @@ class InboundMapping:
         problems: list[FieldProblem] = []
         for one in self.rules:
             try:
-                values[one.field] = one.rule.value(row)
+                _refuse_odd(one, row[one.remote])
+                value = one.rule.value(row)
+                if one.remote in properties:
+                    values[one.field] = value
             except NoValue as error:
                 problems.append(error.problem)
         return Mapped(values, {}, True, tuple(problems))
 
     def seen(self, properties: Mapping[str, Value]) -> dict[str, str]:
-        """Fingerprints of what the rules read, with the mapping's own digest."""
-        prints = {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
-        prints[MAPPED_BY] = self.digest
-        return prints
+        """Fingerprints of what the rules read; `map` refuses what can have none."""
+        try:
+            return {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
+        except _ODD:
+            return {one.remote: _print(properties.get(one.remote)) for one in self.rules}
 
     def brief(self, properties: Mapping[str, Value], references: Mapping[str, tuple[str, ...]]) -> str:
         """One digest over all that the rules read, for records of which nothing finer is kept."""
-        read = {one.remote: fingerprint(properties.get(one.remote)) for one in self.rules}
-        read |= {f"→{name}": ",".join(ids) for name, ids in references.items()}
+        read = self.seen(properties) | {f"→{name}": ",".join(ids) for name, ids in references.items()}
         return digest({**read, MAPPED_BY: self.digest})
+
+
+_ODD: Final = (ValueError, TypeError, ArithmeticError, AttributeError)
+_PLAIN: Final = frozenset({str, bool, type(None)})
+
+
+def _print(value: Value) -> str:
+    try:
+        return fingerprint(value)
+    except _ODD:
+        return fingerprint(repr(value))
+
+
+def _refuse_odd(rule: InboundRule, value: Value) -> None:
+    """NoValue for what is no value of the contract: a connector's fault, which costs this record and no other."""
+    if type(value) in _PLAIN:
+        return
+    try:
+        fingerprint(value)
+    except _ODD:
+        kind, said = type(value).__name__, shorten(value)
+        told = f"“{rule.remote}” came as “{said}” ({kind}), which is no value. Report it to the connector's author."
+        problem = FieldProblem(rule.field, f"Rule {rule.remote} → {rule.field}", said, Code.INVALID_VALUE, told)
+        raise NoValue(problem) from None
 
 
 def _outside(expression: Expression, row: Row) -> Mapped | None:
@@ -124,7 +154,7 @@ def compile_inbound(content: MappingContent, dataset: DatasetInfo, object_type: 
         if not rule.association
     )
     references = tuple(
-        InboundReference(rule.target, f.reference, f.name, f.many, f.required)
+        InboundReference(rule.target, f.reference, f.name, f.many, f.required, rule.pushes and content.pushes)
         for rule in pulling
         if rule.association and (f := dataset.field(rule.source)) is not None
     )

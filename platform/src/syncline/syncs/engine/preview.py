@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from syncline.contract.dataset import DatasetInfo
-from syncline.contract.values import ObjectType, Value
+from syncline.contract.values import ObjectType, RemoteRecord, Value
 
 from .check import check_mapping, check_rule
 from .compile import CompiledMapping, Mapped, compile_mapping
 from .content import MappingContent, Mode, RuleContent
 from .expressions import EvaluationFailed
+from .inbound import InboundReference, compile_inbound
 from .problems import MappingInvalid, Problem, Unmappable, shorten
 from .rules import CompiledRule, NoValue, Row
 
@@ -78,6 +79,45 @@ class PreviewPlan:
         return _previewed(self._compiled.rules[rule.target], row)
 
 
+class PullPreviewPlan:
+    """The same in the pull direction. `properties`, `associations`: what must be asked for before `show`."""
+
+    def __init__(self, content: MappingContent, dataset: DatasetInfo, object_type: ObjectType) -> None:
+        self.problems = check_mapping(content, dataset, object_type)
+        pulling = tuple(rule for rule in content.rules if rule.pulls)
+        wrong = {index for index, rule in enumerate(pulling) if any(check_rule(rule, dataset, object_type))}
+        kept = replace(content, rules=tuple(rule for index, rule in enumerate(pulling) if index not in wrong))
+        self._wrong = tuple(rule for index, rule in enumerate(pulling) if index in wrong)
+        self._inbound = compile_inbound(replace(kept, filter="") if _filter_fails(self.problems) else kept, dataset, object_type)
+        self.properties = self._inbound.properties
+        self.associations = tuple(dict.fromkeys(one.object_type for one in self._inbound.references))
+
+    def show(self, record: RemoteRecord) -> Preview:
+        row = {name: record.properties.get(name) for name in self.properties}
+        mapped = self._inbound.map(row)
+        rules = [
+            replace(_previewed(one.rule, row), target=one.field, label=f"{one.remote} → {one.field}")
+            for one in self._inbound.rules
+        ]
+        rules += [_referred(one, record) for one in self._inbound.references]
+        rules += [
+            RulePreview(rule.source, rule.label, problem="The rule is wrong; see the problems above.") for rule in self._wrong
+        ]
+        failed = tuple(Problem("Filter", problem.message) for problem in mapped.problems if not problem.target)
+        return Preview(record.id, mapped.included, tuple(rules), self.problems + failed)
+
+
+def _filter_fails(problems: tuple[Problem, ...]) -> bool:
+    return any(problem.where == "Filter" for problem in problems)
+
+
+def _referred(one: InboundReference, record: RemoteRecord) -> RulePreview:
+    ids = record.associations.get(one.object_type, ())
+    shown = ", ".join(ids)
+    label = f"association with {one.object_type} → {one.field}"
+    return RulePreview(one.field, label, True, shown, shown, tuple(f"ours of {id_}" for id_ in ids))
+
+
 def _usable(content: MappingContent, wrong: set[int], dataset: DatasetInfo, object_type: ObjectType) -> CompiledMapping | None:
     """The mapping without what is wrong: each rule to a target twice counts once, steps without a rule do not count."""
     first: dict[tuple[bool, str], RuleContent] = {}
@@ -110,4 +150,4 @@ def _attempt(work: Callable[[], object]) -> str:
     return "" if value is None else shorten(value)
 
 
-__all__ = ["Preview", "PreviewPlan", "RulePreview"]
+__all__ = ["Preview", "PreviewPlan", "PullPreviewPlan", "RulePreview"]

@@ -1,0 +1,46 @@
+"""How far a sync's pulls came: on its page, with a form to set it while the sync rests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from syncline.contract import ConfigError
+from syncline.runs.models import Run
+from syncline.runs.pull import moving, window
+from syncline.syncs.models import Sync
+
+from . import directions
+from .base import Context, person
+
+REFUSED = (
+    "You may not move positions. Ask somebody with the permission “Can set how far a pull came” who may run this connection's"
+    " syncs."
+)
+
+
+def context(sync: Sync) -> Context:
+    if not directions.pulls(sync):
+        return {}
+    mark = window.of(sync)
+    return {
+        "position_told": moving.told(sync),
+        "position_until": mark.seen_until if mark else None,
+        "position_busy": Run.objects.filter(sync=sync, state__in=Run.ACTIVE).order_by("-pk").values_list("pk", flat=True).first(),
+    }
+
+
+def set_by_form(page: Any, request: HttpRequest, sync: Sync) -> str:
+    _refuse_unless_allowed(request)
+    return moving.move(sync, moving.moment(request.POST.get("moment", "")))
+
+
+def reset(page: Any, request: HttpRequest, sync: Sync) -> str:
+    _refuse_unless_allowed(request)
+    return moving.move(sync, None)
+
+
+def _refuse_unless_allowed(request: HttpRequest) -> None:
+    if not person(request).has_perm(moving.PERMISSION):
+        raise ConfigError(REFUSED)
