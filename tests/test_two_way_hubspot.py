@@ -118,7 +118,8 @@ class TestPulls:
 
         assert run.updated == 12_000
         assert Company.objects.filter(description="All at once").count() == 12_000
-        assert run.calls < 12_000 / 200 + 130
+        # searched, listed as the newest ones, and fetched once more, because the index may lag behind what was just stored
+        assert run.calls < 12_000 / 200 + 3 * 12_000 / 100 + 30
 
     def test_what_was_merged_archived_and_restored(self, world: World) -> None:
         ids = seed_companies(world, 6)

@@ -378,6 +378,11 @@ def _clash(work: Work, owner: str) -> Outcome:
 
 
 def _doubled(one: Outcome, owner: str, counts: bool) -> Outcome:
+    if one.survivor and one.survivor == one.remote_id:  # another batch was a moment faster with what both were merged into
+        reason = f"Remote record {one.vanished} was merged into {one.survivor}, which is linked to our record {owner}."
+        merged = Problem("merged", f"{reason} Merge or correct our two records.", group="merged")
+        counter = "gone" if counts else ""
+        return replace(one, state=Link.State.MERGED, remote_id=one.vanished, problem=merged, counter=counter, identities=())
     problem = Problem(
         "linked_to_other",
         f"The system answered with remote record {one.remote_id}, which is linked to our record {owner}. Decide which one it is.",
