@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -114,7 +115,15 @@ def session_with(
         pool_size=pool_size,
         timeout=timeout,
     )
-    return Session(ready.settings, http, Installation.current_id(), log, connection.account_id)
+    credentials = partial(_plain, auth, connection.credentials or {})
+    return Session(ready.settings, http, Installation.current_id(), log, connection.account_id, credentials)
+
+
+@sensitive_variables()
+def _plain(auth: Auth, credentials: Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(auth, OAuthTokens):
+        return {"access_token": auth.headers()["Authorization"].split(" ", 1)[-1]}
+    return {name: reveal(value) for name, value in credentials.items() if isinstance(value, str)}
 
 
 def stored_auth(ready: Prepared, *, insist: bool = False) -> Auth:

@@ -19,6 +19,7 @@ from .errors import (
 from .hookspecs import CONTRACT_VERSION, AppSpec, ConnectorSpec, hookimpl
 from .http import Auth, Budget, FreeBudget, HeaderAuth, HostRefused, Http, Pause, Response, Session, Upload
 from .mapping import MatchRule, MatchStep, SuggestedMapping, SuggestedRule
+from .messages import Message
 from .values import (
     Association,
     AssociationType,
@@ -83,6 +84,7 @@ __all__ = [
     "LocalChange",
     "MatchRule",
     "MatchStep",
+    "Message",
     "ObjectType",
     "Op",
     "OutcomeUnknown",

@@ -21,6 +21,7 @@ class Capability(StrEnum):
     FETCH = "fetch"
     MATCH = "match"
     PULL = "pull"
+    PARTITIONS = "partitions"
     VERIFY = "verify"
     PARSE = "parse"
     ACKNOWLEDGE = "acknowledge"

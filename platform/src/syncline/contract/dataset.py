@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,9 +51,11 @@ class DatasetInfo:
 
     `key`: `<app label>.<name>`, immutable. `permission`: `app.codename` a person needs to publish or run a sync of it.
     `model`: label of the Django model whose admin page shows the record panel.
-    `writes`: what `Dataset.write` can do, of CREATE, UPDATE and DELETE; empty where nothing can be pulled into it.
+    `writes`: what `Dataset.write` can do, of CREATE, UPDATE and DELETE; empty where nothing can be pulled into it. UPSERT: it
+    takes messages of logs, and finds the record that each concerns by its values.
     `write_permissions`: `app.codename` each, which the connection's owner needs for pulls into it.
     `modified`: name of the field that holds when a record was last changed here, "" when there is none.
+    `log`: its rows are messages: written once, never changed, and passed on in order by continuous syncs.
     """
 
     key: str
@@ -64,6 +67,7 @@ class DatasetInfo:
     writes: frozenset[Op] = frozenset()
     write_permissions: tuple[str, ...] = ()
     modified: str = ""
+    log: bool = False
 
     def field(self, name: str) -> Field | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -76,12 +80,18 @@ class LocalChange:
     `token` names it in the answer. UPDATE and DELETE have a `local_key`, CREATE has none. `values`: field → value, canonical by
     the field's kind and only those to be written; None clears. A reference is a local key of its dataset, or with `many` a
     tuple of all of them.
+    UPSERT is one message of a log: no `local_key`, and of those that concern one record a batch may have several, in their order.
+    `sequence`: as in Message: what is not higher than that of the last one applied to its record is UNCHANGED; None is applied.
+    `at`: when it happened, UTC. `event`: the message's id.
     """
 
     token: str
     op: Op
     local_key: str | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
+    sequence: int | None = None
+    at: dt.datetime | None = None
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,11 @@ class ConnectorSpec:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
+    def partitions(self, session: Session, object_type: ObjectType) -> Sequence[str]:
+        """Names the parts in which the object is pulled, each by itself and in its own order; none: it is pulled in one."""
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
     def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:
         """Says whether one of the secrets signed these very bytes, lately; pure, in constant time for each secret.
 

@@ -330,6 +330,8 @@ class Session:
     `settings`: the registration's settings with the connection's over them, defaults filled in.
     `installation`: short id of this Syncline installation, first part of unique keys.
     `log`: redacts secrets.
+    `credentials`: what signs in, by name, for connectors that speak a protocol of their own: the fields of the way to sign in
+    that was chosen, or for OAuth a fresh `access_token` (AuthError when there is none). Plain text: never log it, never keep it.
     """
 
     settings: Mapping[str, Any]
@@ -337,3 +339,4 @@ class Session:
     installation: str
     log: logging.Logger
     account_id: str = ""
+    credentials: Callable[[], Mapping[str, str]] = dict

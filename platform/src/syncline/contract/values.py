@@ -13,6 +13,7 @@ value per meaning, so that equal values compare equal on both sides.
 | CHOICE    | str, one of the property's choices                                    |
 | SET       | tuple of distinct str, sorted                                         |
 | EMAIL     | str, lower case                                                       |
+| JSON      | str, JSON without blanks between its tokens, names sorted             |
 
 None means "no value"; a change that carries None for a property clears it.
 Connectors turn canonical values into the vendor's wire form and back.
@@ -26,6 +27,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from .messages import Message
 
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 Value = None | bool | int | Decimal | str | tuple[str, ...]
@@ -42,6 +45,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     SET = "set"
     EMAIL = "email"
+    JSON = "json"  # an object or list as a whole
     REFERENCE = "reference"  # dataset fields only: the local key of a record of another dataset
 
 
@@ -142,6 +146,9 @@ class ObjectType:
     `pull_since`: whether `pull` can give just what was created or changed since a moment. `pull_archived`: whether it can give
     records that were archived. `pull_history`: whether it can tell earlier values of a property.
     `count`: about how many records there were at discovery, None when unknown.
+    `follow`: whether `pull` can go on for ever (see PullRequest). `log`: its records are messages: written once, never changed,
+    pulled by partition and position, and each with a RemoteRecord.message. `dead_letters`: key of the object, a log as well, that
+    messages go to which could not be taken in here, "" for none.
     `bulk_rows`: records one bulk job may have (see `submit`), 0 when this object is not written in bulk.
     `bulk_match`: properties by which a bulk job can find existing records itself, by the vendor's own rule.
     """
@@ -161,6 +168,9 @@ class ObjectType:
     pull_since: bool = False
     pull_archived: bool = False
     pull_history: bool = False
+    follow: bool = False
+    log: bool = False
+    dead_letters: str = ""
 
     def property(self, name: str) -> Property | None:
         return next((p for p in self.properties if p.name == name), None)
@@ -180,7 +190,8 @@ class Change:
     """One record's write.
 
     UPDATE, ARCHIVE, DELETE and ASSOCIATE need `remote_id`; UPSERT needs `unique_key`, the value of the object's own
-    unique property. `properties` are canonical; only what must be written.
+    unique property. `properties` are canonical; only what must be written. `message`: when the object is a log: Op.CREATE, and
+    its remote id is the place in the log, as `pull` gives it.
     """
 
     local_key: str
@@ -189,6 +200,7 @@ class Change:
     unique_key: str | None = None
     properties: Mapping[str, Value] = field(default_factory=dict)
     associations: tuple[Association, ...] = ()
+    message: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +274,8 @@ class RemoteRecord:
     `properties`: those asked for, None where there is no value; one left out is not known there, and changes nothing here.
     `merged`: ids of records that were merged into this one, as far as the vendor tells. `associations`: object type → remote ids
     of all records it is associated with, for the object types asked for. `history`: property → its values, newest first, for
-    the properties asked for.
+    the properties asked for. `message`: of a log's record, whose `id` is its partition and place, and which is `archived` when it
+    says that its key has no value any more.
     """
 
     id: str
@@ -272,6 +285,7 @@ class RemoteRecord:
     merged: tuple[str, ...] = ()
     associations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[PastValue, ...]] = field(default_factory=dict)
+    message: Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +300,9 @@ class PullRequest:
     that were archived at that moment or later.
     `associations`: object types whose associations are wanted. `history` (only where the object says `pull_history`):
     properties whose earlier values are wanted.
+    `partition`: one of those that `partitions` gave; None where the object has none.
+    `follow` (only where the object says `follow` or `log`): what comes from now on, or from `position` on, without end: a page at
+    least every 5 s, without records when there are none. A log without `position` begins with the oldest message there is.
     """
 
     properties: tuple[str, ...]
@@ -304,9 +321,12 @@ class PullRequest:
 class Page:
     """Some records, and the position after them; None when this was the last page.
 
-    `total`: about how many records the whole pull will give, where that is known.
+    `total`: about how many records the whole pull will give, where that is known. `behind`: how many there are after this page,
+    when following. `gap`: when following, something before this page is lost for good, why: only a whole listing brings it.
     """
 
     records: Sequence[RemoteRecord]
     position: str | None
     total: int | None = None
+    behind: int | None = None
+    gap: str = ""

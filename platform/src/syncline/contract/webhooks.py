@@ -36,7 +36,11 @@ class Verification(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened there. The host asks for the record's current state; the event's own values are not believed."""
+    """What happened there. The host asks for the record's current state; the event's own values are not believed.
+
+    Except those of a MESSAGE: there is no record that could be asked for, `data` is all there is, and `remote_id` the key by
+    which such messages keep their order.
+    """
 
     CREATED = "created"
     CHANGED = "changed"
@@ -45,6 +49,7 @@ class EventKind(StrEnum):
     RESTORED = "restored"
     MERGED = "merged"  # `others` were merged into `remote_id`
     ERASED = "erased"  # deleted for good, by a person's right to it
+    MESSAGE = "message"  # the event is all there is: it is passed on to the syncs of the inbox
     UNKNOWN = "unknown"  # kept, and left alone
 
 

@@ -113,7 +113,7 @@ class HubSpot(ConnectorSpec):
             title="HubSpot",
             version=version("syncline-hubspot"),
             contract=">=1,<2",
-            capabilities=frozenset(Capability),
+            capabilities=frozenset(Capability) - {Capability.PARTITIONS},
             settings_schema=SETTINGS,
             hosts=("api.hubapi.com", "*.hubapi.com", "*.hubspot.com"),
             limits=LIMITS,

@@ -87,7 +87,7 @@ class Salesforce(ConnectorSpec):
             title="Salesforce",
             version=version("syncline-salesforce"),
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.CREATE_PROPERTIES},
+            capabilities=frozenset(Capability) - {Capability.CREATE_PROPERTIES, Capability.PARTITIONS},
             settings_schema=SETTINGS,
             hosts=("*.salesforce.com",),
             limits=LIMITS,

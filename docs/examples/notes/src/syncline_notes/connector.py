@@ -84,7 +84,7 @@ class Notes(ConnectorSpec):
             title="Notes",
             version="0.1.0",
             contract=">=1,<2",
-            capabilities=frozenset(Capability),
+            capabilities=frozenset(Capability) - {Capability.PARTITIONS},
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
             limits=LIMITS,

@@ -20,6 +20,8 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from hashlib import blake2b
 from typing import Any, Final
 
+import orjson
+
 from syncline.contract.values import Kind, Property, Value
 
 from .problems import Unmappable, shorten
@@ -206,6 +208,16 @@ def email(value: object) -> str | None:
     return string(text.strip().lower()) if text else None
 
 
+def json(value: object) -> str | None:
+    """Text is taken for JSON, lists and dicts are what they are."""
+    if value is None or value == "":
+        return None
+    try:
+        return orjson.dumps(orjson.loads(value) if isinstance(value, str) else value, option=orjson.OPT_SORT_KEYS).decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        raise _refused(value, "is no JSON.", "Map the whole object, or choose a text property.") from None
+
+
 #: The first type that fits decides: a bool is an int, a datetime a date.
 _TEXTS: Final[tuple[tuple[tuple[type, ...], Callable[[Any], str | None]], ...]] = (
     ((str,), string),
@@ -226,6 +238,7 @@ CANONICAL: Final[Mapping[Kind, Callable[[object], Value]]] = {
     Kind.CHOICE: string,
     Kind.SET: members,
     Kind.EMAIL: email,
+    Kind.JSON: json,
     Kind.REFERENCE: string,
 }
 

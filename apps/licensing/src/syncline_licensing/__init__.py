@@ -1,0 +1,1 @@
+"""Which customer may use which product."""
