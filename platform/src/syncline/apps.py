@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.apps import AppConfig
 
+from syncline.contract import AppSpec, Dataset, hookimpl
 
-class SynclineConfig(AppConfig):
+
+class SynclineConfig(AppConfig, AppSpec):
     name = "syncline"
     label = "syncline"
     verbose_name = "Syncline"
@@ -27,3 +31,9 @@ class SynclineConfig(AppConfig):
         vault_checks.install(self)
         outbox_checks.install(self)
         tick.install()
+
+    @hookimpl
+    def register_datasets(self, register: Callable[[Dataset], None]) -> None:
+        from syncline.inbox.log import InboxLog
+
+        register(InboxLog())

@@ -97,6 +97,21 @@ def _carry_out(name: str, restarts: int) -> int:
 
 
 @main.command()
+def stream() -> None:
+    """Keeps continuous syncs going until it is stopped with ^C or SIGTERM. Any number of these share the work."""
+    set_up_django()
+    from syncline.connections import startup
+    from syncline.contract import ConfigError
+    from syncline.runs.stream.process import Stream
+
+    try:
+        startup.begin()
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(Stream().run())
+
+
+@main.command()
 def workers() -> None:
     """Lists the workers of all machines, and when each gave its last sign of life."""
     set_up_django()

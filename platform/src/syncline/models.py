@@ -15,10 +15,11 @@ from .connections.models import (
     VaultCanary,
 )
 from .inbox.models import AddressName, Delivery, InboxEvent, InboxKey, Refusal, WebhookAddress
+from .ledger.messages import DeadLetter, Incoming, Latest, Outgoing
 from .ledger.models import Candidate, Entry, ErrorGroup, IdentityIndex, IndexState, Link
 from .ledger.pulled import Arrival, Checkpoint, Conflict, Listed
 from .outbox.models import OutboxKey
-from .runs.models import PlanRow, Run, RunPart, WorkerCanary
+from .runs.models import PlanRow, Run, RunPart, StreamWorker, WorkerCanary
 from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "ConnectorState",
+    "DeadLetter",
     "Delivery",
     "Entry",
     "ErrorGroup",
@@ -41,8 +43,10 @@ __all__ = [
     "IdentityIndex",
     "InboxEvent",
     "InboxKey",
+    "Incoming",
     "IndexState",
     "Installation",
+    "Latest",
     "Link",
     "Listed",
     "MappingVersion",
@@ -50,11 +54,13 @@ __all__ = [
     "OAuthState",
     "ObjectSnapshot",
     "OutboxKey",
+    "Outgoing",
     "PlanRow",
     "Refusal",
     "Registration",
     "Run",
     "RunPart",
+    "StreamWorker",
     "Sync",
     "VaultCanary",
     "WebhookAddress",

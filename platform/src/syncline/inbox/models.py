@@ -110,7 +110,7 @@ class InboxEvent(models.Model):
     class State(models.TextChoices):
         WAITING = "waiting", "waiting"
         DONE = "done", "done"
-        IGNORED = "ignored", "nobody pulls this object"
+        IGNORED = "ignored", "no sync wants it"
         UNKNOWN = "unknown", "of an unknown kind"
         UNROUTABLE = "unroutable", "of no connected account"
         DEAD = "dead", "given up"

@@ -157,9 +157,16 @@ def _row(position: int, event: Event) -> Mapping[str, Any]:
         "key": event.key,
         "account": event.account,
         "occurred_at": (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).isoformat() if at else None,
-        "data": _small(event.data),
-        "acts": bool(known and event.kind != EventKind.UNKNOWN and event.object_type and event.remote_id),
+        "data": event.data if event.kind == EventKind.MESSAGE else _small(event.data),
+        "acts": _acts(event) if known else False,
     }
+
+
+def _acts(event: Event) -> bool:
+    """Whether it leads to a record; a message is what it is, and may be about nothing in particular."""
+    if event.kind == EventKind.MESSAGE:
+        return bool(event.object_type)
+    return bool(event.kind != EventKind.UNKNOWN and event.object_type and event.remote_id)
 
 
 def _name(key: str) -> str:

@@ -45,7 +45,7 @@ WHERE id = (
     JOIN syncline_sync s ON s.id = r.sync_id
     LEFT JOIN busy b ON b.connection_id = s.connection_id AND b.priority = p.priority
     WHERE (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())
-      AND p.attempt < %s AND p.priority >= %s AND (%s::bigint IS NULL OR p.run_id = %s)
+      AND p.kind NOT IN ('relay', 'stream') AND p.attempt < %s AND p.priority >= %s AND (%s::bigint IS NULL OR p.run_id = %s)
       AND (p.priority IS DISTINCT FROM %s::smallint OR b.parts IS NULL)
     ORDER BY p.priority DESC, coalesce(b.parts, 0), p.not_before, p.id
     FOR UPDATE OF p SKIP LOCKED LIMIT 1
@@ -56,7 +56,7 @@ RETURNING id, fence
 _BURY = """
 UPDATE syncline_runpart SET state = 'dead', lease_until = NULL,
        last_error = CASE WHEN last_error = '' OR state = 'leased' THEN %s ELSE last_error END
-WHERE attempt >= %s AND (state = 'queued' OR state = 'leased' AND lease_until < now())
+WHERE attempt >= %s AND kind NOT IN ('relay', 'stream') AND (state = 'queued' OR state = 'leased' AND lease_until < now())
 RETURNING run_id, last_error <> %s
 """
 
@@ -121,7 +121,7 @@ WITH busy AS MATERIALIZED (
 SELECT EXISTS (
     SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
     JOIN syncline_sync s ON s.id = r.sync_id
-    WHERE p.state = 'queued' AND p.not_before <= now()
+    WHERE p.state = 'queued' AND p.not_before <= now() AND p.kind NOT IN ('relay', 'stream')
       AND (p.priority > %(lane)s OR p.priority = %(lane)s AND s.connection_id NOT IN (SELECT connection_id FROM busy)))
 """
 
@@ -140,10 +140,10 @@ RETURNING (SELECT state FROM syncline_run WHERE id = run_id)
 """
 
 
-def renew(fence: Fence) -> str | None:
+def renew(fence: Fence, seconds: float | None = None) -> str | None:
     """The state of the run, None when the claim is lost."""
     with connection.cursor() as cursor:
-        cursor.execute(_RENEW, [lease_seconds(), fence.part_id, fence.fence])
+        cursor.execute(_RENEW, [seconds or lease_seconds(), fence.part_id, fence.fence])
         row = cursor.fetchone()
     return str(row[0]) if row else None
 
@@ -181,13 +181,15 @@ def _clock() -> float:
 class Lease:
     """Keeps a claim alive from a thread of its own; `gate` refuses to start a call that could outlive it.
 
-    `paused`: somebody paused the run; the part is to be given back at the next good moment.
+    `seconds`: how long it lasts unless renewed, by default those of a setting. `paused`: somebody paused the run; the part is to
+    be given back at the next good moment. `lost`: somebody else has it by now.
     """
 
-    def __init__(self, fence: Fence) -> None:
+    def __init__(self, fence: Fence, seconds: float | None = None) -> None:
         self._fence, self._stop, self._lost = fence, threading.Event(), threading.Event()
+        self._seconds = seconds or lease_seconds()
         self.paused = False
-        self._until = _clock() + lease_seconds()
+        self._until = _clock() + self._seconds
         self._thread = threading.Thread(target=self._beat, name=f"lease-{fence.part_id}", daemon=True)
 
     def __enter__(self) -> Lease:
@@ -205,9 +207,13 @@ class Lease:
         if self._lost.is_set() or self._until - _clock() < seconds:
             raise FenceLost
 
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
+
     def _beat(self) -> None:
         try:
-            while not self._stop.wait(lease_seconds() / 6):
+            while not self._stop.wait(self._seconds / 6):
                 self._renew()
         finally:
             connections.close_all()
@@ -215,7 +221,7 @@ class Lease:
     def _renew(self) -> None:
         started = _clock()
         try:
-            state = renew(self._fence)
+            state = renew(self._fence, self._seconds)
         except DatabaseError as error:
             log.warning(
                 "The lease of part %s could not be renewed (%s); trying again.", self._fence.part_id, type(error).__name__
@@ -223,7 +229,7 @@ class Lease:
             connections.close_all()
             return
         if state:
-            self._until = started + lease_seconds()
+            self._until = started + self._seconds
             self.paused = state == Run.State.PAUSED
         else:
             self._lost.set()

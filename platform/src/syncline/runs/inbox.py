@@ -19,13 +19,14 @@ from django.db.models.functions import Now
 
 from syncline import background
 from syncline.connections.models import ConnectionState
-from syncline.contract import SynclineError
+from syncline.contract import EventKind, SynclineError
 from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
 from . import crash
 from .pull.start import pull_ids
+from .stream import queueing
 
 State = InboxEvent.State
 RECORDS: Final = 500
@@ -46,7 +47,7 @@ WITH due AS MATERIALIZED (
     WHERE connection_id = %s AND object_type = %s AND state = 'waiting' AND not_before <= statement_timestamp()
     GROUP BY remote_id ORDER BY min(id) LIMIT %s
 )
-SELECT e.id, e.remote_id, e.kind = 'merged', e.others, e.not_before <= statement_timestamp()
+SELECT e.id, e.remote_id, e.kind, e.others, e.not_before <= statement_timestamp()
 FROM syncline_inboxevent e JOIN due USING (remote_id)
 WHERE e.connection_id = %s AND e.object_type = %s AND e.state = 'waiting'
 ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
@@ -71,7 +72,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise."""
+    """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise.
+
+    `remote_ids`: records to be asked for; none for a message, which is all there is.
+    """
 
     id: int
     remote_ids: tuple[str, ...]
@@ -139,14 +143,19 @@ def _take(group: Group) -> list[Taken]:
             return []
         cursor.execute(_TAKE, [group.connection_id, group.object_type, RECORDS, group.connection_id, group.object_type])
         rows = cursor.fetchall()
-    return [Taken(id_, (remote_id, *(json.loads(others) if merged else ())), due) for id_, remote_id, merged, others, due in rows]
+    return [Taken(id_, _records(kind, remote_id, others), due) for id_, remote_id, kind, others, due in rows]
+
+
+def _records(kind: str, remote_id: str, others: str) -> tuple[str, ...]:
+    if kind == EventKind.MESSAGE:
+        return ()
+    return (remote_id, *(json.loads(others) if kind == EventKind.MERGED else ()))
 
 
 def _lead(group: Group, taken: Sequence[Taken]) -> None:
-    ids = list(dict.fromkeys(one for event in taken for one in event.remote_ids))
     try:
         with transaction.atomic():
-            syncs = pull_ids(group.connection_id, group.object_type, ids)
+            _settle(taken, pulled=_pull(group, taken), passed_on=_pass_on(group, taken))
     except DatabaseError:
         raise
     except SynclineError as error:
@@ -154,9 +163,25 @@ def _lead(group: Group, taken: Sequence[Taken]) -> None:
     except Exception as error:
         log.exception("Events of connection %s, object %s could not be dispatched.", group.connection_id, group.object_type)
         _put_off(taken, f"{type(error).__name__}; look into the log of the worker.")
-    else:
-        state = State.DONE if syncs else State.IGNORED
-        InboxEvent.objects.filter(pk__in=[one.id for one in taken]).update(state=state, done_at=Now(), last_error="")
+
+
+def _pull(group: Group, taken: Sequence[Taken]) -> bool:
+    """Whether any sync asks for the records concerned."""
+    ids = list(dict.fromkeys(one for event in taken for one in event.remote_ids))
+    return bool(ids and pull_ids(group.connection_id, group.object_type, ids))
+
+
+def _pass_on(group: Group, taken: Sequence[Taken]) -> bool:
+    syncs = queueing.passing_on(group.connection_id)
+    queueing.queue(syncs, [event.id for event in taken])
+    return bool(syncs)
+
+
+def _settle(taken: Sequence[Taken], *, pulled: bool, passed_on: bool) -> None:
+    done = [one.id for one in taken if passed_on or (pulled and one.remote_ids)]
+    ignored = [one.id for one in taken if one.id not in set(done)]
+    for state, ids in ((State.DONE, done), (State.IGNORED, ignored)):
+        InboxEvent.objects.filter(pk__in=ids).update(state=state, done_at=Now(), last_error="")
 
 
 def _put_off(taken: Sequence[Taken], reason: str) -> None:

@@ -71,6 +71,7 @@ class Run(Counters):
         PLAN = "plan", "plan: reads only"
         APPLY = "apply", "a plan applied"
         REMOVAL = "removal", "removals a person approved"
+        STREAM = "stream", "continuous"
 
     class State(models.TextChoices):
         QUEUED = "queued", "queued"
@@ -118,7 +119,8 @@ class RunPart(Counters):
     `fence` is raised by every claim; whatever a claimant stores is guarded by it. `cursor`: everything up to this key is
     recorded. `attempt` counts claims that ended without progress; `round` how often its records were put off.
     `priority`: parts with a higher one are claimed first (see Priority). `token`: what the vendor calls a bulk job of ours.
-    `keys`: local keys, or remote ids of a FETCH part.
+    `keys`: local keys, or remote ids of a FETCH part. Of continuous parts: `partition`, of the remote log, or shard of ours;
+    `behind`: how many messages it has still before it; `rate`: messages a second, lately.
     """
 
     class Priority(models.IntegerChoices):
@@ -140,6 +142,8 @@ class RunPart(Counters):
         PULL = "pull", "pages of the account"
         FETCH = "fetch", "chosen records of the account"
         MISSING = "missing", "what is not there any more"
+        RELAY = "relay", "messages passed on"
+        STREAM = "stream", "what comes, as it comes"
 
     class State(models.TextChoices):
         BLOCKED = "blocked", "waits for another part"
@@ -150,6 +154,8 @@ class RunPart(Counters):
         CANCELLED = "cancelled", "cancelled"
 
     OPEN = (State.BLOCKED, State.QUEUED, State.LEASED)
+    CONTINUOUS = (Kind.RELAY, Kind.STREAM)
+    """Carried out by `syncline stream`, and never done by themselves."""
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(Run, models.CASCADE, related_name="parts")
@@ -168,6 +174,9 @@ class RunPart(Counters):
     fence = models.BigIntegerField(default=0, db_default=0)
     last_error = models.TextField(default="", db_default="", blank=True)
     token = models.TextField(default="", db_default="", blank=True)
+    partition = models.CharField(max_length=100, default="", db_default="", blank=True)
+    behind = models.BigIntegerField(null=True, blank=True)
+    rate = models.FloatField(null=True, blank=True)
 
     class Meta:
         indexes = (
@@ -248,3 +257,16 @@ class WorkerCanary(models.Model):
 
     def __str__(self) -> str:
         return f"worker {self.cluster} on {self.host}"
+
+
+class StreamWorker(models.Model):
+    """A process that carries out continuous parts; they are shared among those that give a sign of life."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    host = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    started_at = models.DateTimeField(db_default=Now())
+    beat_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name

@@ -15,6 +15,7 @@ from syncline import background
 from syncline.connections import access
 from syncline.contract import ConfigError
 from syncline.registry import dataset
+from syncline.syncs.continuity import source_complaint
 from syncline.syncs.engine import Direction, MappingContent
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import refuse_drift
@@ -24,7 +25,7 @@ from .models import Run, RunPart
 from .pull import parts as pull_parts
 from .queue import QUEUE, WHOLE, add_keys
 
-JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS)
+JOINABLE = (Run.Kind.FULL, Run.Kind.CHANGES, Run.Kind.RETRY, Run.Kind.KEYS, Run.Kind.STREAM)
 
 
 class AlreadyRunning(ConfigError):
@@ -101,6 +102,8 @@ def created(sync: Sync, *, kind: str, trigger: str, requested_by: User | None, *
     version = sync.current
     if version is None:
         raise ConfigError(f"The sync {sync.name} has no published mapping. Publish its draft first.")
+    if sync.continuous and kind != Run.Kind.STREAM:
+        raise ConfigError(f"{sync.name} runs by itself, in the stream processes. See on its page whether one is there.")
     try:
         with transaction.atomic():
             run = Run.objects.create(sync=sync, version=version, kind=kind, trigger=trigger, requested_by=requested_by, **more)
@@ -125,6 +128,8 @@ def check(sync: Sync, user: User | None) -> None:
             f"{owner}, the owner of {sync.connection.name}, may not read {sync.dataset} (permission {permission})."
             " Give the permission, or another owner."
         )
+    if dataset(sync.dataset).info.log and (reason := source_complaint(sync)):
+        raise ConfigError(reason)
     for wanted in dataset(sync.dataset).info.write_permissions if sync.direction != Direction.PUSH else ():
         if not owner.has_perm(wanted):
             raise ConfigError(

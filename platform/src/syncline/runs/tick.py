@@ -138,6 +138,7 @@ def _claimable() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'"
-            " WHERE p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())"
+            " WHERE p.kind NOT IN ('relay', 'stream')"
+            " AND (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now()))"
         )
         return bool(cursor.fetchone()[0])

@@ -66,6 +66,18 @@ class Sync(models.Model):
     at_once = models.BooleanField(
         "changes at once", default=False, help_text="What changed here is pushed within seconds, without waiting for a schedule."
     )
+    continuous = models.BooleanField(
+        default=False, help_text="Runs without end in the stream processes: what comes is taken or passed on as it comes."
+    )
+    source = models.ForeignKey(
+        "syncline.Connection",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="passed_on_by",
+        verbose_name="messages of",
+        help_text="Whose deliveries are passed on.",
+    )
     follows = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,

@@ -7,6 +7,7 @@ from typing import Final
 
 from syncline.contract import Dataset, ObjectType, Op
 
+from . import continuity
 from .engine.content import Direction, Mode
 from .engine.problems import Problem
 from .models import Sync
@@ -25,6 +26,8 @@ def broken_promises(sync: Sync, dataset: Dataset, object_type: ObjectType) -> It
         yield Problem("Removal", reason)
     if sync.direction != Direction.PULL and (sync.changes_cron or sync.at_once) and (reason := undeclared(dataset)):
         yield Problem("Changes", reason)
+    if reason := continuity.complaint(sync, dataset.info, object_type):
+        yield Problem("Continuous", reason)
 
 
 def removes(sync: Sync) -> bool:

@@ -42,7 +42,7 @@ def check_mapping(
         *(problem for rule in content.rules for problem in check_rule(rule, dataset, object_type)),
         *_targets(content),
         *(() if published or not content.pushes else _required(content, object_type)),
-        *(check_pull(content, dataset) if content.pulls else ()),
+        *(check_pull(content, dataset, log=object_type.log) if content.pulls else ()),
         *(p for number, step in enumerate(content.match.steps, 1) for p in _step(number, step, content, object_type)),
         *_settings(content, dataset, object_type),
     )
@@ -206,6 +206,8 @@ def _settings(content: MappingContent, dataset: DatasetInfo, object_type: Object
 
 def _operations(mode: str, object_type: ObjectType) -> str:
     offered = set(object_type.batch_sizes)
+    if object_type.log:
+        return "" if Op.CREATE in offered else "create"
     needed = {
         Mode.UPSERT: {"create": Op.CREATE, "update": Op.UPDATE},
         Mode.CREATE: {"create": Op.CREATE},

@@ -21,9 +21,9 @@ _NEEDED: Final = {
 }
 
 
-def check_pull(content: MappingContent, dataset: DatasetInfo) -> Iterator[Problem]:
-    """Of the mapping as a whole."""
-    yield from _writer(content, dataset)
+def check_pull(content: MappingContent, dataset: DatasetInfo, *, log: bool = False) -> Iterator[Problem]:
+    """Of the mapping as a whole. `log`: messages are pulled."""
+    yield from _taker(dataset) if log else _writer(content, dataset)
     fields = Counter(rule.source for rule in content.rules if rule.pulls and rule.source)
     for name, count in fields.items():
         if count > 1:
@@ -35,6 +35,13 @@ def check_pull(content: MappingContent, dataset: DatasetInfo) -> Iterator[Proble
                     f"Field “{field.name}”",
                     "It is required in new records, but no rule pulls it. Add a rule, or choose the mode that only updates.",
                 )
+
+
+def _taker(dataset: DatasetInfo) -> Iterator[Problem]:
+    if Op.UPSERT not in dataset.writes:
+        yield Problem(
+            "Direction", f"{dataset.label} takes no messages: its app offers no {Op.UPSERT} to pulls. Choose another dataset."
+        )
 
 
 def _writer(content: MappingContent, dataset: DatasetInfo) -> Iterator[Problem]:

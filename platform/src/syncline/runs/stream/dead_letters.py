@@ -1,0 +1,82 @@
+"""Messages that could not be taken in go to the remote log kept for such, once they are safe in our tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from django.db.models.functions import Now
+
+from syncline.catalog import service as catalog
+from syncline.contract import Change, ConfigError, Message, ObjectType, Op, Status, SynclineError
+from syncline.ledger.messages import DeadLetter
+from syncline.ledger.writer import FenceLost
+
+from .job import StreamJob
+
+LOT: Final = 200
+
+log = logging.getLogger("syncline.runs")
+
+
+def publish(job: StreamJob) -> None:
+    """Those of this partition that are not there yet. One whose answer is not known goes once more, under the same id."""
+    target = _target(job)
+    if target is None:
+        return
+    try:
+        while (letters := _unpublished(job)) and _publish(job, target, letters):
+            job.alive()
+    except FenceLost:
+        raise
+    except SynclineError as error:  # they are safe here; what can be taken in does not wait for it
+        log.warning("Messages of sync %s that were refused are not in %s yet: %s", job.sync.pk, target.key, error)
+
+
+def _publish(job: StreamJob, target: ObjectType, letters: Sequence[DeadLetter]) -> bool:
+    """False when some are still to be sent: the next refusal, or the next start, tries again."""
+    changes = [_change(job, one) for one in letters]
+    results = job.connector.call.push(session=job.session, object_type=target, changes=changes)
+    done = [int(r.local_key) for r in results if r.status in (Status.CREATED, Status.UPDATED, Status.REJECTED)]
+    DeadLetter.objects.filter(pk__in=done).update(published_at=Now())
+    return len(done) == len(letters)
+
+
+def _target(job: StreamJob) -> ObjectType | None:
+    name = job.object_type.dead_letters
+    if not name:
+        return None
+    try:
+        return catalog.object_type(job.sync.connection, name)
+    except ConfigError:
+        return ObjectType(name, name, (), {Op.CREATE: LOT}, log=True)
+
+
+def _unpublished(job: StreamJob) -> Sequence[DeadLetter]:
+    found = DeadLetter.objects.filter(sync_id=job.sync.pk, partition=job.part.partition, published_at__isnull=True)
+    return list(found.order_by("pk")[:LOT])
+
+
+def _change(job: StreamJob, letter: DeadLetter) -> Change:
+    """Its own bytes and headers, and beside them what happened to it."""
+    happened: Mapping[str, str] = {
+        "x-original-topic": job.sync.object_type,
+        "x-original-place": letter.remote_id,
+        "x-original-id": letter.message_id,
+        "x-refused-by": job.sync.dataset,
+        "x-refused-code": letter.code,
+        "x-refused-reason": letter.reason,
+        "x-first-seen": letter.at.isoformat(),
+    }
+    message = Message(
+        id=f"{job.sync.object_type}:{letter.remote_id}",
+        key=letter.key,
+        sequence=letter.sequence,
+        type="dead-letter",
+        source=f"/{job.sync.connection.connector}/{job.sync.connection_id}",
+        at=letter.happened_at,
+        headers={**letter.headers, **happened},
+        body=bytes(letter.body),
+    )
+    return Change(str(letter.pk), Op.CREATE, properties={}, message=message)

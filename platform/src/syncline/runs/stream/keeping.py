@@ -1,0 +1,126 @@
+"""Sees to it that every continuous sync has its run, with a part for each partition or shard, and rolls runs over.
+
+Any process may do it; one at a time does.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from syncline.catalog import service as catalog
+from syncline.connections.sessions import open_session
+from syncline.contract import SynclineError
+from syncline.registry import connector, dataset
+from syncline.runs.close import close_run
+from syncline.runs.models import Run, RunPart
+from syncline.runs.start import AlreadyRunning, check, created
+from syncline.syncs.models import Sync
+
+from .follow import FOLLOWED
+from .queueing import SHARDS
+
+EVERY: Final = 2.0
+ROLLED_AFTER: Final = dt.timedelta(days=1)
+_LOCK: Final = 1_229_866_841  # of this purpose among the advisory locks of the database
+
+log = logging.getLogger("syncline.runs")
+
+
+class Keeper:
+    """Remembers when partitions were last asked for: that is a call to the system."""
+
+    def __init__(self, every: float = 60.0) -> None:
+        self._every, self._asked = every, dict[int, float]()
+
+    def look(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+            if not cursor.fetchone()[0]:
+                return
+            try:
+                self._look()
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+    def _look(self) -> None:
+        for run in _outlived():
+            end(run)
+        wanted = Sync.objects.filter(continuous=True, enabled=True, current__isnull=False)
+        for sync in wanted.select_related("connection__owner", "source__owner", "current").order_by("pk"):
+            try:
+                self._keep(sync)
+            except AlreadyRunning:
+                continue  # an ordinary run, from before it was continuous: it ends by itself
+            except SynclineError as error:
+                _note(sync, str(error))
+            except Exception as error:
+                log.exception("The sync %s cannot be kept going.", sync.pk)
+                _note(sync, f"Unexpected {type(error).__name__}; see the log of the stream processes.")
+
+    def _keep(self, sync: Sync) -> None:
+        run = Run.objects.filter(sync=sync, kind=Run.Kind.STREAM, state__in=Run.ACTIVE).first()
+        check(sync, None)
+        if run is not None and time.monotonic() - self._asked.get(sync.pk, -self._every) < self._every:
+            return
+        wanted = _parts(sync)
+        self._asked[sync.pk] = time.monotonic()
+        if run is None:
+            with created(sync, kind=Run.Kind.STREAM, trigger="stream", requested_by=None) as run:
+                _add(run, wanted)
+        else:
+            _complete(run, wanted)
+
+
+def _note(sync: Sync, reason: str) -> None:
+    Sync.objects.filter(pk=sync.pk).exclude(blocked_reason=reason).update(blocked_reason=reason)
+
+
+def _outlived() -> Sequence[Run]:
+    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off."""
+    active = Run.objects.filter(kind=Run.Kind.STREAM, state__in=Run.ACTIVE).select_related("sync__connection")
+    old = Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))
+    off = Q(sync__enabled=False) | Q(sync__continuous=False) | Q(sync__connection__owner__is_active=False)
+    return list(active.filter(old | off))
+
+
+def end(run: Run) -> None:
+    """Its parts are done as far as they came; whoever has one of them notices at the next message."""
+    with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.DONE, lease_until=None)
+    close_run(run.pk)
+
+
+def _parts(sync: Sync) -> list[tuple[str, str]]:
+    """Kind and partition of each part that the sync needs."""
+    if dataset(sync.dataset).info.log:
+        return [(RunPart.Kind.RELAY, str(shard)) for shard in range(SHARDS)]
+    found = catalog.object_type(sync.connection, sync.object_type)
+    if not found.log:
+        return [(RunPart.Kind.STREAM, FOLLOWED)]
+    hooks = connector(sync.connection.connector)
+    if "partitions" not in hooks.implements:
+        return [(RunPart.Kind.STREAM, "")]
+    names = hooks.call.partitions(session=open_session(sync.connection), object_type=found)
+    return [(RunPart.Kind.STREAM, name) for name in names]
+
+
+def _add(run: Run, wanted: Sequence[tuple[str, str]]) -> None:
+    priority = RunPart.Priority.CHANGE
+    RunPart.objects.bulk_create([RunPart(run=run, kind=k, partition=name, priority=priority) for k, name in wanted])
+
+
+def _complete(run: Run, wanted: Sequence[tuple[str, str]]) -> None:
+    """Partitions that were added there since."""
+    with transaction.atomic():
+        Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        there = set(run.parts.filter(kind__in=RunPart.CONTINUOUS).values_list("kind", "partition"))
+        _add(run, [one for one in wanted if one not in there])
