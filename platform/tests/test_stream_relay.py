@@ -1,0 +1,176 @@
+"""Messages of the inbox are passed on: all of them, each key in its order, nothing that says nothing new, and none lost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+from syncline.contract import Change, ConfigError, OutcomeUnknown
+from syncline.inbox.models import InboxEvent
+from syncline.ledger.messages import Outgoing
+from syncline.ledger.models import ErrorGroup
+from syncline.runs.models import Run, RunPart
+from syncline.runs.start import start_run
+from syncline.syncs.engine import MappingInvalid
+
+HERE = Path(__file__).parent
+sys.path += [path for path in (str(HERE),) if path not in sys.path]
+
+from streaming.topic import Topics  # noqa: E402
+from streaming.world import World, installed  # noqa: E402
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world(db: None) -> Iterator[World]:
+    topics = Topics()
+    with installed(topics), override_settings(SYNCLINE_PUBLIC_URL="https://sync.example.com", ALLOWED_HOSTS=["*"]):
+        made = World(topics)
+        yield made
+        made.halt()
+
+
+def settled(world: World, number: int) -> bool:
+    return Outgoing.objects.exclude(state="waiting").count() == number
+
+
+def test_each_message_arrives_once_with_its_key_its_sequence_and_a_name_of_its_own(world: World) -> None:
+    world.relay()
+    assert world.post({"key": "a", "n": 1}, {"key": "b", "n": 2}) == 204
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 2))
+    messages = sorted((m for log in world.topics.of("topic") for m in log), key=lambda m: m.key or "")
+    events = {e.remote_id: e.pk for e in InboxEvent.objects.all()}
+    assert [(m.key, m.sequence, m.id) for m in messages] == [
+        (key, events[key], f"{world.system.pk}:{events[key]}") for key in ("a", "b")
+    ]
+    assert messages[0].type == "logs.thing.message"
+    assert sorted(Outgoing.objects.values_list("state", "remote_id")) == sorted(
+        ("published", f"{n}:{i}") for n, log in enumerate(world.topics.of("topic")) for i, _ in enumerate(log)
+    )
+    assert world.counted("created") == 2
+
+
+def test_what_says_the_same_as_the_one_before_goes_no_further_and_what_comes_back_does(world: World) -> None:
+    world.relay()
+    for on in (True, True, False, False, True):
+        world.post({"key": "a", "on": on})
+        world.dispatch()
+    world.post({"key": "a", "on": True}, {"key": "a", "on": False}, {"key": "a", "on": False})
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 8))
+    assert [one["on"] for one in world.topics.told("topic")] == [True, False, True, False]
+    assert world.outgoing() == {"published": 4, "unchanged": 4}
+    assert world.counted("unchanged") == 4
+
+
+def test_the_messages_of_a_key_keep_their_order_however_often_a_lot_fails(world: World) -> None:
+    world.relay()
+    failures = iter(range(5))
+
+    def fail(_changes: Sequence[Change]) -> None:
+        if next(failures, None) is not None:
+            raise OutcomeUnknown("The broker went away.")
+
+    world.topics.after_push = fail
+    for number in range(30):
+        world.post({"key": "a", "n": number}, {"key": "b", "n": number})
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 60), 60)
+    for key in ("a", "b"):
+        sequences = [m.sequence or 0 for log in world.topics.of("topic") for m in log if m.key == key]
+        first = sorted(set(sequences), key=sequences.index)
+        assert first == sorted(first), "none came for the first time before an older one"
+        assert len(first) == 30
+    assert len({m.id for log in world.topics.of("topic") for m in log}) == 60
+
+
+def test_a_message_without_an_answer_is_sent_again_under_its_name(world: World) -> None:
+    world.relay()
+    world.post({"key": "a"})
+    world.dispatch()
+    world.topics.unanswered = {str(InboxEvent.objects.get().pk)}
+    with world.going():
+        world.until(lambda: settled(world, 1))
+    names = [m.id for log in world.topics.of("topic") for m in log]
+    assert (len(names), len(set(names))) == (2, 1)
+
+
+def test_a_refused_message_is_kept_with_its_reason_and_the_others_go_on(world: World) -> None:
+    world.relay()
+    world.post({"key": "a", "text": "x" * 20_000}, {"key": "b"})
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 2))
+    refused = Outgoing.objects.get(state="refused")
+    assert (refused.key, refused.code) == ("a", "too_long")
+    assert "larger than the broker takes" in refused.reason
+    assert [one["key"] for one in world.topics.told("topic")] == ["b"]
+    assert ErrorGroup.objects.get().count == 1
+
+
+def test_the_filter_leaves_messages_out(world: World) -> None:
+    world.relay(filter='remote_id != "a"')
+    world.post({"key": "a"}, {"key": "b"})
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 2))
+    assert world.outgoing() == {"published": 1, "excluded": 1}
+
+
+def test_while_the_broker_is_away_everything_waits_and_the_reason_is_shown(world: World) -> None:
+    sync = world.relay()
+    world.topics.gone = True
+    world.post({"key": "a"})
+    world.dispatch()
+    with world.going():
+        world.until(lambda: RunPart.objects.filter(last_error="The broker cannot be reached.").exists())
+    assert world.outgoing() == {"waiting": 1}
+    assert Run.objects.get(sync=sync).state == Run.State.RUNNING
+    world.topics.gone = False
+    with world.going():
+        world.until(lambda: settled(world, 1))
+
+
+def test_events_of_other_connections_are_not_passed_on(world: World) -> None:
+    world.relay(source=world.broker)
+    world.post({"key": "a"})
+    world.dispatch()
+    assert (world.outgoing(), InboxEvent.objects.get().state) == ({}, "ignored")
+
+
+def test_an_event_that_nobody_passed_on_is_ignored_and_passed_on_when_replayed_later(world: World) -> None:
+    from syncline.inbox import replay
+
+    world.post({"key": "a"})
+    world.dispatch()
+    assert InboxEvent.objects.get().state == "ignored"
+    world.relay()
+    replay.replay(replay.Which(ids=list(InboxEvent.objects.values_list("pk", flat=True))))
+    world.dispatch()
+    with world.going():
+        world.until(lambda: settled(world, 1))
+    assert len(world.topics.told("topic")) == 1
+
+
+def test_messages_go_to_logs_only_and_continuously_and_say_whose_they_are(world: World) -> None:
+    for options, said in (
+        ({"continuous": False}, "Messages are passed on continuously"),
+        ({"source": None}, "It is not said whose messages"),
+        ({"direction": "pull"}, "which can only be pushed"),
+    ):
+        with pytest.raises(MappingInvalid, match=said):
+            world.relay(**options)
+
+
+def test_it_runs_by_itself_and_is_not_started_by_hand(world: World) -> None:
+    sync = world.relay()
+    with pytest.raises(ConfigError, match="runs by itself"):
+        start_run(sync)
