@@ -141,6 +141,9 @@ class World:
     def begin(self, owner: str = "one") -> None:
         """Claims whatever can be claimed, and carries it out until `halt`."""
         self.keep()
+        self._claim(owner)
+
+    def _claim(self, owner: str) -> None:
         while (claim := claiming.claim(owner)) is not None:
             stop, wake = threading.Event(), threading.Event()
             self._threads.append((in_thread(claim, stop, wake), stop, wake))
@@ -172,6 +175,8 @@ class World:
         while not true():
             assert time.monotonic() < end, "it did not come to pass in time"
             self.wake()
+            if self._threads:
+                self._claim("one")  # what paused meanwhile
             time.sleep(0.02)
 
     # what there is

@@ -22,6 +22,7 @@ from .plan.verdict import left_over, planned
 from .pull import undone as pull_undone
 from .pull import verdict as pull_verdict
 from .queue import QUEUE, mark_followers
+from .stream import verdict as stream_verdict
 from .undone import give_back
 
 SUSPENDED = "suspended"
@@ -169,6 +170,8 @@ def _verdict(run: Run, troubled: Collection[str]) -> tuple[str, str]:
 def _left_open(run: Run) -> list[tuple[int, str]]:
     """In what way records are not as they should be."""
     pulled = pull_verdict.troubles(run) if _pulls(run) else []
+    if run.kind == Run.Kind.STREAM:
+        pulled = [*pulled, *stream_verdict.troubles(run)]
     if run.sync.direction == Direction.PULL:
         return pulled
     return [
