@@ -1,0 +1,166 @@
+"""A followed object: what changes there arrives as it is told, and what was lost on the way with a whole listing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Value
+from syncline.ledger.models import ErrorGroup
+from syncline.ledger.pulled import Checkpoint
+from syncline.runs import execute
+from syncline.runs.models import Run, RunPart
+from syncline.runs.pull import noting
+from syncline.runs.stream import claiming, keeping
+from syncline.runs.stream.carrying import carry_out
+from syncline.syncs.engine import MappingInvalid
+from syncline.syncs.models import Sync
+
+HERE = Path(__file__).parent
+sys.path += [path for path in (str(HERE),) if path not in sys.path]
+
+from pulling.account import Account  # noqa: E402
+from pulling.world import World, installed  # noqa: E402
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Followed(Account):
+    """`told`: pages it gives to whoever follows, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Page] = []
+        self.followed: list[str | None] = []
+        self.asked: tuple[str, ...] = ()
+
+    def types(self) -> list[ObjectType]:
+        return [replace(one, follow=True) for one in super().types()]
+
+    def tell(self, *records: RemoteRecord, gap: str = "") -> None:
+        self.told.append(Page(records, str(len(self.told) + 1), gap=gap))
+
+    def whole(self, id: str) -> RemoteRecord:
+        """With all that whoever follows asked for."""
+        return self.record(self.tables["people"][id], self.asked)
+
+    def pages(self, table: str, request: PullRequest) -> Iterator[Page]:
+        if not request.follow:
+            yield from super().pages(table, request)
+            return
+        self.followed.append(request.position)
+        self.asked = request.properties
+        at = int(request.position or 0)
+        while True:
+            if at < len(self.told):
+                yield self.told[at]
+                at += 1
+            else:
+                time.sleep(0.01)
+                yield Page((), str(at))
+
+
+class Following:
+    def __init__(self, account: Followed) -> None:
+        self.account, self.lab = account, World(account)
+
+    def sync(self, **options: Any) -> Sync:
+        return self.lab.pulling(continuous=True, **options)
+
+    def go(self, until: Callable[[], bool]) -> None:
+        """Carries out the continuous part until something is so, with an ordinary worker beside it."""
+        keeping.Keeper(every=0.0).look()
+        claim = claiming.claim("one")
+        assert claim is not None
+        stop, wake = threading.Event(), threading.Event()
+        thread = threading.Thread(target=self._carry, args=(claim, stop, wake))
+        thread.start()
+        end = time.monotonic() + 20
+        try:
+            while not until():
+                assert time.monotonic() < end, RunPart.objects.values("kind", "state", "last_error")
+                execute.work(0.1)
+        finally:
+            stop.set()
+            thread.join(10)
+
+    @staticmethod
+    def _carry(claim: Any, stop: threading.Event, wake: threading.Event) -> None:
+        try:
+            carry_out(claim, stop, wake)
+        finally:
+            connections.close_all()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Following]:
+    monkeypatch.setattr(noting, "PAUSE", 0.05)
+    account = Followed()
+    with installed(account):
+        yield Following(account)
+
+
+def told(id: str, **properties: Value) -> RemoteRecord:
+    return RemoteRecord(id, properties)
+
+
+def is_here(name: str) -> Callable[[], bool]:
+    return lambda: User.objects.filter(first_name=name).exists()
+
+
+def no_listing() -> bool:
+    return not RunPart.objects.filter(kind__in=("pull", "missing", "fetch"), state__in=RunPart.OPEN).exists()
+
+
+def test_what_was_there_before_is_listed_once_and_what_changes_arrives_as_it_is_told(here: Following) -> None:
+    old = here.account.seed("people", name="Old", email="old@example.org", city="Ulm")
+    here.sync()
+    here.account.tell()
+    here.go(lambda: is_here("Old")() and no_listing())
+    here.account.edit(old, name="Changed")
+    here.account.tell(told(old, name="Changed"))
+    here.go(is_here("Changed"))
+    assert here.lab.here() == {"Changed": ("old@example.org", "Ulm")}, "what was not told of it is left as it is"
+    assert RunPart.objects.filter(kind="pull").count() == 1
+    assert here.account.followed == [None, "1"]
+
+
+def test_a_record_told_in_part_is_asked_for_and_one_told_whole_is_not(here: Following) -> None:
+    here.sync()
+    here.account.tell()
+    here.go(lambda: Checkpoint.objects.filter(partition="", seen_until__isnull=False).exists() and no_listing())
+    here.account.fetched.clear()
+    part = here.account.seed("people", name="Part", email="part@example.org", city="Ulm")
+    whole = here.account.seed("people", name="Whole", email="whole@example.org", city="Ulm")
+    here.account.tell(told(part, name="Part"), here.account.whole(whole))
+    here.go(lambda: is_here("Part")() and is_here("Whole")())
+    assert here.account.fetched == [part]
+
+
+def test_what_is_lost_comes_with_a_whole_listing_and_the_run_says_so(here: Following) -> None:
+    sync = here.sync()
+    here.account.tell()
+    here.go(lambda: Checkpoint.objects.filter(partition="", seen_until__isnull=False).exists() and no_listing())
+    here.account.seed("people", name="Missed", email="missed@example.org", city="Ulm")
+    here.account.tell(gap="Events were lost.")
+    here.go(is_here("Missed"))
+    here.go(no_listing)
+    keeping.end(Run.objects.get(sync=sync, state__in=Run.ACTIVE))
+    assert ErrorGroup.objects.get(code="gap").message == "Events were lost."
+    assert Run.objects.get(sync=sync).state == Run.State.PROBLEMS
+
+
+def test_what_cannot_be_followed_or_is_pushed_is_not_continuous(here: Following) -> None:
+    with pytest.raises(MappingInvalid, match="pushed at once, not continuously"):
+        here.sync(direction="two_way")
+    here.account.types = lambda: Account.types(here.account)  # type: ignore[method-assign]
+    with pytest.raises(MappingInvalid, match="cannot be followed"):
+        here.sync()
