@@ -1,4 +1,4 @@
-"""`make up`: web, worker and the connectors' sandboxes on this machine, stopped together."""
+"""`make up`: web, worker, stream and the connectors' sandboxes on this machine, stopped together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
+
+from syncline_host import web
 
 STOP_WITHIN = 20.0  # seconds; a worker finishes the batch it is at
 USER = "admin"
@@ -65,7 +67,8 @@ def main() -> int:
         with stoppable():
             say(f"\nSyncline      {address}/admin/\nLog-in        {login()}")
             start_web(processes, listener)
-            processes.start("worker", [sys.executable, "-m", "syncline.cli", "worker"])
+            for name in ("worker", "stream"):
+                processes.start(name, [sys.executable, "-m", "syncline.cli", name])
             for line in start_sandboxes(processes):
                 say(line)
             say("Stop with     ^C\n")
@@ -144,9 +147,7 @@ def login() -> str:
 
 
 def start_web(processes: Processes, listener: socket.socket) -> None:
-    argv = [sys.executable, "-m", "gunicorn", "syncline_host.wsgi", "--bind", f"fd://{listener.fileno()}"]
-    options = ["--workers", "2", "--threads", "4", "--log-level", "warning"]
-    processes.start("web", [*argv, *options], pass_fds=(listener.fileno(),))
+    processes.start("web", web.argv(f"fd://{listener.fileno()}"), pass_fds=(listener.fileno(),))
 
 
 def start_sandboxes(processes: Processes) -> Iterator[str]:

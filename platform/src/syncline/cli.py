@@ -62,6 +62,16 @@ def connectors(fail_level: str) -> None:
 
 
 @main.command()
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, help="Where it listens, as gunicorn takes it.")
+def web(bind: str) -> None:
+    """Serves pages, the API and webhook addresses until it is stopped with ^C or SIGTERM."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
+    from syncline_host import web as server
+
+    server.become(bind)
+
+
+@main.command()
 def worker() -> None:
     """Starts due syncs and works on runs until it is stopped with ^C or SIGTERM."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
@@ -109,6 +119,21 @@ def stream() -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(Stream().run())
+
+
+@main.command()
+@click.argument("process", type=click.Choice(["web", "worker", "stream"]))
+@click.option("--port", default=8000, show_default=True, help="Where the web process listens.")
+def health(process: str, port: int) -> None:
+    """Ends with 0 while PROCESS on this machine does its work, else says what is missing and ends with 1."""
+    set_up_django()
+    from syncline import healthy
+    from syncline.contract import SynclineError
+
+    try:
+        healthy.check(process, port)
+    except SynclineError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
