@@ -12,14 +12,20 @@ import importlib
 import os
 import platform
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Collection, Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+if TYPE_CHECKING:
+    from tests.services.kafka.service import Kafka, Session
+
 ROOT = Path(__file__).parent
+sys.path += [path for path in (str(ROOT),) if path not in sys.path]  # for `tests.…`, when it is a bare `pytest`
 os.environ.setdefault("SYNCLINE_STATE", str(ROOT / ".syncline"))
 os.environ.setdefault("SYNCLINE_BUDGETS", "off")  # sandboxes answer as fast as they can; tests about budgets switch them on
 os.environ.setdefault("SYNCLINE_TEST_ID", str(os.getpid()))  # xdist workers inherit it: one name per session
@@ -48,12 +54,21 @@ def pytest_configure(config: pytest.Config) -> None:
     connections["default"].settings_dict["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
     settings.SYNCLINE_BUDGETS = False  # read before this file
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing
-    if not hasattr(config, "workerinput") and "DATABASE_URL" not in os.environ:
-        _held.enter_context(LocalDatabase(settings.STATE_DIR).used())
+    if not hasattr(config, "workerinput"):
+        _held.callback(_broker().clear)
+        if "DATABASE_URL" not in os.environ:
+            _held.enter_context(LocalDatabase(settings.STATE_DIR).used())
+    _held.enter_context(_broker().joined())
 
 
 def pytest_unconfigure() -> None:
     _held.close()
+
+
+def _broker() -> Session:
+    from tests.services.kafka.service import Session
+
+    return Session(os.environ["SYNCLINE_TEST_ID"])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +94,12 @@ def chromium() -> str:
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, filter(None, names))), None)
     return found or pytest.skip("chromium: apt-get install chromium, or set CHROMIUM to the path of one")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Kafka:
+    """A Kafka broker, one for the whole session: topics are to have names of their own. `tests/services/kafka` says which."""
+    return _broker().kafka()
 
 
 @pytest.fixture(scope="session")
@@ -130,6 +151,9 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    used = _broker().used()
+    terminalreporter.section("broker")
+    terminalreporter.line(used.name if used else "no test wanted one")
     terminalreporter.section("left out")
     for reason, tests in sorted(_left_out.items()):
         terminalreporter.line(f"{tests} × {reason}")

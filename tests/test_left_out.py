@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parent.parent / "conftest.py"
+ROOT = Path(__file__).parent.parent
+CONFTEST = ROOT / "conftest.py"
 SKIPS = """
 import pytest
 
@@ -33,7 +34,14 @@ def run_pytest(folder: Path, source: str, **environment: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", str(folder)],
         cwd=folder,
-        env={**kept, "DATABASE_URL": "postgresql:///none", "DJANGO_SETTINGS_MODULE": "syncline_host.settings", **environment},
+        env={
+            **kept,
+            "DATABASE_URL": "postgresql:///none",
+            "DJANGO_SETTINGS_MODULE": "syncline_host.settings",
+            "SYNCLINE_TEST_ID": f"{os.getpid()}-inner",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -89,3 +97,19 @@ def test_ci_allows_what_a_checkout_cannot_bring_along(tmp_path: Path, workers: s
 
     assert run.returncode == 0, run.stdout
     assert "1 × reference: install it" in run.stdout
+
+
+def test_the_closing_lines_say_which_broker_the_tests_ran_against(tmp_path: Path) -> None:
+    wants = "def test_it(kafka):\n    assert kafka.servers\n"
+    given = run_pytest(tmp_path, wants, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
+    unused = run_pytest(tmp_path, SKIPS.format(part="broker"))
+
+    assert "the one that KAFKA_BOOTSTRAP_SERVERS names" in given.stdout
+    assert "no test wanted one" in unused.stdout
+
+
+def test_a_run_that_demands_apache_kafka_fails_where_it_cannot_be_had(tmp_path: Path) -> None:
+    run = run_pytest(tmp_path, "def test_it(kafka):\n    pass\n", SYNCLINE_BROKER="apache", PATH=str(tmp_path))
+
+    assert run.returncode == 1
+    assert "SYNCLINE_BROKER=apache wants Apache Kafka, but Java 17 is not there" in run.stdout

@@ -1,0 +1,153 @@
+"""Our messages ↔ Kafka's: key, value and headers, with CloudEvents 1.0 in binary mode (structured mode is read as well)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+from cloudevents.core.bindings.kafka import KafkaMessage, from_structured, to_binary
+from cloudevents.core.exceptions import CloudEventValidationError
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from confluent_kafka import Message as Raw
+from syncline.contract import Change, Code, Message, ObjectType, Property, RecordRejected, RemoteRecord, Value
+
+from .values import WHOLE, read, text, wire
+
+FORMAT: Final = JSONFormat()
+JSON: Final = "application/json"
+STRUCTURED: Final = "application/cloudevents+json"
+Headers = list[tuple[str, str | bytes | None]]
+
+
+def packed(object_type: ObjectType, change: Change, installation: str) -> tuple[bytes | None, bytes | None, Headers]:
+    """Key, value and headers; RecordRejected when it can be no message."""
+    message = change.message or Message()
+    value = _value(object_type, change.properties, message)
+    if value is None and message.key is None:
+        raise RecordRejected("The message has neither a value nor a key. Map something to it.", code=Code.REQUIRED)
+    key = None if message.key is None else message.key.encode()
+    headers: dict[str, str | bytes] = {**message.headers}
+    if message.id:
+        headers |= _event(message, value or b"", installation).headers
+    return key, value, list(headers.items())
+
+
+def _value(object_type: ObjectType, properties: Mapping[str, Value], message: Message) -> bytes | None:
+    if message.body:
+        return message.body
+    whole = properties.get(WHOLE)
+    if len(properties) == (WHOLE in properties):
+        return None if whole is None else str(whole).encode()
+    kinds = {one.name: one.kind for one in object_type.properties}
+    named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
+    base = orjson.loads(str(whole)) if whole is not None else {}
+    if not isinstance(base, dict):
+        raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
+    return orjson.dumps({**base, **named})
+
+
+def _event(message: Message, value: bytes, installation: str) -> KafkaMessage:
+    attributes: dict[str, Any] = {
+        "id": message.id,
+        "source": message.source or f"/syncline/{installation}",
+        "type": message.type or "syncline.message",
+        "datacontenttype": message.headers.get("content-type", JSON),
+        "time": message.at,
+        "partitionkey": message.key,
+        "sequence": None if message.sequence is None else str(message.sequence),
+    }
+    try:
+        event = CloudEvent({name: given for name, given in attributes.items() if given not in (None, "")}, value)
+    except CloudEventValidationError as error:
+        raise RecordRejected(f"The message is no CloudEvent: {error}", code=Code.INVALID_VALUE) from error
+    return to_binary(event, FORMAT)
+
+
+class Reader:
+    """Reads the messages of one topic for the properties that are wanted."""
+
+    def __init__(self, object_type: ObjectType, names: Iterable[str]) -> None:
+        self._wanted = [object_type.property(name) or Property(name, name) for name in names if name != WHOLE]
+        self._whole = WHOLE in names
+
+    def record(self, raw: Raw) -> RemoteRecord:
+        headers = {name: _text(value) for name, value in _pairs(raw)}
+        body, key, stamp = raw.value(), raw.key(), raw.timestamp()[1]
+        at = dt.datetime.fromtimestamp(max(stamp, 0) / 1000, dt.UTC)
+        told: Mapping[str, Any] = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
+        properties, problem = dict[str, Value](), ""
+        try:
+            if body is not None:
+                if headers.get("content-type", "").startswith(STRUCTURED):
+                    told, body = _opened(body)
+                properties = self._properties(body)
+        except ValueError as error:
+            problem = str(error)
+        message = Message(
+            id=str(told.get("id", "")),
+            key=None if key is None else _text(key),
+            sequence=_whole_number(told.get("sequence")),
+            type=str(told.get("type", "")),
+            source=str(told.get("source", "")),
+            at=_moment(told.get("time")) or at,
+            headers={name: value for name, value in headers.items() if not name.startswith("ce_")},
+            body=raw.value() or b"",
+            problem=problem,
+        )
+        place = f"{raw.partition()}:{raw.offset()}"
+        return RemoteRecord(place, properties, archived=raw.value() is None, modified_at=at, message=message)
+
+    def _properties(self, body: bytes) -> dict[str, Value]:
+        """ValueError, with a sentence, when they cannot be read."""
+        try:
+            value: Any = orjson.loads(body)
+            found: dict[str, Value] = {WHOLE: text(value)} if self._whole else {}
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+            raise ValueError(f"The message is no JSON that can be read: {error}.") from None
+        if type(value) is not dict and (self._wanted or type(value) is not list):
+            raise ValueError("The message is JSON, but no object with properties.")
+        for one in self._wanted:
+            if one.name in value:
+                found[one.name] = read(one, value[one.name])
+        return found
+
+
+def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
+    """A CloudEvent in structured mode: its attributes, and its data as a message of their own would have it."""
+    try:
+        event = from_structured(KafkaMessage({}, None, body), FORMAT)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, CloudEventValidationError) as error:
+        raise ValueError(f"The message says that it is a CloudEvent, but is none: {error}") from None
+    data = event.get_data()
+    return event.get_attributes(), data if isinstance(data, bytes) else orjson.dumps(data)
+
+
+def _pairs(raw: Raw) -> list[tuple[str, Any]]:
+    told: Any = raw.headers()  # a list whenever they come from a broker
+    return told or []
+
+
+def _text(raw: Any) -> str:
+    """Without what the database cannot hold."""
+    if not raw:
+        return ""
+    found = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+    return found.replace("\0", "\\x00") if "\0" in found else found
+
+
+def _whole_number(told: Any) -> int | None:
+    try:
+        return int(told) if told is not None and len(str(told)) < 20 else None
+    except ValueError:
+        return None
+
+
+def _moment(told: Any) -> dt.datetime | None:
+    try:
+        found = told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told or "")
+        return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    except (ValueError, OverflowError):
+        return None
