@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from django.apps import AppConfig
+from django.db import connections
+from django.db.models.signals import post_migrate
 from syncline.contract import AppSpec, Dataset, hookimpl
 
 
@@ -20,3 +22,21 @@ class LicensingConfig(AppConfig, AppSpec):
 
         for dataset in DATASETS:
             register(dataset)
+
+    @hookimpl
+    def api_root_routes(self) -> Sequence[object]:
+        from .api import urlpatterns
+
+        return urlpatterns
+
+    def ready(self) -> None:
+        post_migrate.connect(_settle, sender=self)
+
+
+def _settle(using: str, **_told: object) -> None:
+    """Every installation and every restore ends with `migrate`; which may also have taken the tables away."""
+    from .changes import settle
+    from .models import LicenseChange
+
+    if LicenseChange._meta.db_table in connections[using].introspection.table_names():
+        settle()

@@ -8,7 +8,7 @@ from syncline.contract import DatasetInfo, LocalChange, RecordError, Status, Wri
 
 from . import tables
 from .applying import Customer, Outcome, World, apply
-from .reading import Refused, Told, read
+from .reading import Refused, Rules, Told, read
 
 
 def write(changes: Sequence[LocalChange], info: DatasetInfo) -> list[Written]:
@@ -16,7 +16,8 @@ def write(changes: Sequence[LocalChange], info: DatasetInfo) -> list[Written]:
     if len({change.token for change in changes}) < len(changes):
         raise ValueError("Two changes of a batch have the same token.")
     world = tables.world()
-    asked = [_read(change, info, world) for change in changes]
+    rules = Rules(info, world.known)
+    asked = [_read(change, rules) for change in changes]
     ids = {told.salesforce_id for told in asked if isinstance(told, Told)}
     customers, outcome = tables.locked(ids) if ids else {}, Outcome()
     written = [_applied(told, customers, world, outcome) for told in asked]
@@ -24,9 +25,9 @@ def write(changes: Sequence[LocalChange], info: DatasetInfo) -> list[Written]:
     return written
 
 
-def _read(change: LocalChange, info: DatasetInfo, world: World) -> Told | Written:
+def _read(change: LocalChange, rules: Rules) -> Told | Written:
     try:
-        return read(change, info, world.known)
+        return read(change, rules)
     except Refused as refused:
         return _rejected(change.token, refused.error)
 

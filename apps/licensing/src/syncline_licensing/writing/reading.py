@@ -41,18 +41,26 @@ class Told:
     event: str
 
 
-def read(change: LocalChange, info: DatasetInfo, codes: Collection[str]) -> Told:
+class Rules:
     """`codes`: of the products that are here, active or not: they must be true or false, as whatever looks like one."""
+
+    def __init__(self, info: DatasetInfo, codes: Collection[str]) -> None:
+        self.info, self.codes = info, codes
+        self.writable = frozenset(field.name for field in info.fields if field.writable)
+
+
+def read(change: LocalChange, rules: Rules) -> Told:
     if change.op is not Op.UPSERT:
         raise Refused(Code.OTHER, "Customers are written by messages only. Pull them from a log, such as a topic.")
     values = change.values
-    _check_fields(values, info)
+    if not values.keys() <= rules.writable:
+        raise _unwritable(values, rules)
     return Told(
         change.token,
         _id(values.get("salesforce_id")),
         {name: _text(values[name], name) for name in TEXTS if name in values},
         _signed(values.get("signed_tos")),
-        _flags(values.get("flags"), codes),
+        _flags(values.get("flags"), rules.codes),
         _sequence(change.sequence),
         change.at,
         _storable(change.event, "event"),
@@ -63,13 +71,12 @@ def looks_like_sku(name: str) -> bool:
     return _SKU.fullmatch(name) is not None
 
 
-def _check_fields(values: Mapping[str, Value], info: DatasetInfo) -> None:
-    for name in values:
-        field = info.field(name)
-        if field is None:
-            raise Refused(Code.UNKNOWN_PROPERTY, f"Customers have no field {name}. Remove the rule for it.", name)
-        if not field.writable:
-            raise Refused(Code.READ_ONLY, f"{field.label} is worked out here, and cannot be written. Remove the rule.", name)
+def _unwritable(values: Mapping[str, Value], rules: Rules) -> Refused:
+    name = min(values.keys() - rules.writable)
+    field = rules.info.field(name)
+    if field is None:
+        return Refused(Code.UNKNOWN_PROPERTY, f"Customers have no field {name}. Remove the rule for it.", name)
+    return Refused(Code.READ_ONLY, f"{field.label} is worked out here, and cannot be written. Remove the rule.", name)
 
 
 def _id(value: Value) -> str:
