@@ -195,6 +195,20 @@ def test_customer_changes_without_a_content_type_are_kept_whole_and_each_counts(
     }
 
 
+def test_the_address_that_customers_configured_leads_to_the_connection(
+    connection: Connection, address: WebhookAddress, live_server: Any
+) -> None:
+    addresses.add_alias(address, "salesforce/webhook")
+    addresses.add_secret(address, SECRET)
+    there = f"{live_server.url}/salesforce/webhook"
+    answers = [requests.post(url, json.dumps(CUSTOMER).encode(), timeout=10) for url in (there, f"{there}?secret={SECRET}")]
+
+    assert [answer.status_code for answer in answers] == [401, 200]
+    [event] = InboxEvent.objects.all()
+    assert (event.connection_id, event.kind, event.remote_id, event.data) == (connection.pk, "message", "6f8c7d8e", CUSTOMER)
+    assert "canary" not in Delivery.objects.get().url
+
+
 def test_malformed_bodies_are_kept_with_the_reason_and_block_nothing(address: WebhookAddress) -> None:
     bodies = [b"not JSON", b'{"Id": null, "SKU1": true}', b"[" * 200_000, b"<a>" * 200_000, json.dumps(CUSTOMER).encode()]
     assert {requests.post(url_of(address), body, timeout=10).status_code for body in bodies} == {200}

@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/v1/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("syncline.api.urls")),
     *(path(f"api/v1/{label}/", include(list(routes))) for label, routes in registry().api_routes.items()),
+    *(path("api/v1/", include(list(routes))) for routes in registry().api_root_routes.values()),
     path("", include("syncline.connections.urls")),
     path("", include("syncline.inbox.urls")),
     path("", include("syncline.pages.urls")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncline.pages import (
+    api_keys,
     arrivals,
     catalog,
     conflicts,
@@ -17,6 +18,7 @@ from syncline.pages import (
 )
 
 __all__ = [
+    "api_keys",
     "arrivals",
     "catalog",
     "conflicts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .catalog.models import CatalogChange, ObjectSnapshot
+from .connections.api_keys import ApiKey
 from .connections.budget_models import Budget, BudgetUse
 from .connections.models import (
     Connection,
@@ -24,6 +25,7 @@ from .syncs.models import FieldRule, MappingVersion, MatchStepRow, Sync
 
 __all__ = [
     "AddressName",
+    "ApiKey",
     "Arrival",
     "Budget",
     "BudgetUse",

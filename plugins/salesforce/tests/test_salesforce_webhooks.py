@@ -57,7 +57,7 @@ def notification(number: int, kind: str = "Account", fields: str = "") -> str:
 
 def test_a_customer_change_is_one_event_with_all_of_it_and_no_name() -> None:
     assert read(CUSTOMER) == Event(
-        EventKind.CHANGED, object_type="Customer", remote_id="6f8c7d8e-0d0b-4d43-9d1c-0d6a0f7d3a11", data=CUSTOMER
+        EventKind.MESSAGE, object_type="Customer", remote_id="6f8c7d8e-0d0b-4d43-9d1c-0d6a0f7d3a11", data=CUSTOMER
     )
 
 

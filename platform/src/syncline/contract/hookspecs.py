@@ -158,5 +158,13 @@ class AppSpec:
         """Gives the app's URL patterns, mounted at /api/v1/<app label>/."""
         raise NotImplementedError
 
+    @hookspec
+    def api_root_routes(self) -> Sequence[object]:
+        """Gives URL patterns mounted at /api/v1/ itself, behind all others: for addresses that others agreed on.
+
+        They can take the place of no address of the host or of an app's `api_routes`.
+        """
+        raise NotImplementedError
+
 
 __all__ = ["CONTRACT_VERSION", "PROJECT", "AppSpec", "ConnectorSpec", "Value", "hookimpl", "hookspec"]

@@ -10,6 +10,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.urls import is_valid_path
 
 from syncline.connections import keyring
 from syncline.connections.models import Connection, Registration
@@ -23,6 +24,8 @@ from .remembered import Remembered
 SHORTEST_SECRET: Final = 8
 REMEMBERED: Final = 1.0  # seconds
 _SLUG: Final = re.compile(r"[A-Za-z0-9_-]{8,100}")
+#: Of an alias with slashes, which is a whole path: `salesforce/webhook` is reached at /salesforce/webhook.
+PATH_ALIAS: Final = re.compile(r"(?=.{8,100}\Z)[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", re.ASCII)
 
 _FIND = """
 SELECT a.id, coalesce(c.connector, r.connector), a.connection_id, a.registration_id,
@@ -80,8 +83,20 @@ def _unsealed(signing: str | None, client_secret: str | None, _ring: tuple[str, 
     return tuple(dict.fromkeys(filter(None, given)))
 
 
+def paths() -> frozenset[str]:
+    """The aliases that are whole paths, as they are or were less than a second ago."""
+    return _paths.get("", _asked_paths) or frozenset()
+
+
+_paths: Final = Remembered[frozenset[str]](REMEMBERED)
+
+
+def _asked_paths() -> frozenset[str]:
+    return frozenset(row[0] for row in prepared.rows("SELECT slug FROM syncline_addressname WHERE slug LIKE '%%/%%'", {}))
+
+
 def url(slug: str) -> str:
-    return f"{settings.SYNCLINE_PUBLIC_URL}/hooks/{slug}/"
+    return f"{settings.SYNCLINE_PUBLIC_URL}/{slug}" if "/" in slug else f"{settings.SYNCLINE_PUBLIC_URL}/hooks/{slug}/"
 
 
 def make(owner: Registration | Connection) -> WebhookAddress:
@@ -105,19 +120,32 @@ def rename(address: WebhookAddress) -> str:
 
 def add_alias(address: WebhookAddress, slug: str) -> None:
     """For addresses that vendors know from elsewhere."""
-    if not _SLUG.fullmatch(slug):
-        raise ConfigError("An alias has 8 to 100 letters, digits, - and _. Choose one that nobody guesses.")
+    if not (PATH_ALIAS if "/" in slug else _SLUG).fullmatch(slug):
+        raise ConfigError(
+            "An alias has 8 to 100 letters, digits, - and _: choose one that nobody guesses. Or it is a whole path without the "
+            "first and the last slash, such as salesforce/webhook."
+        )
+    if "/" in slug and is_host_path(slug):
+        raise ConfigError(f"/{slug} is a page of this host, or would be taken for one. Choose another path.")
     try:
         with transaction.atomic():
             AddressName.objects.create(address=address, slug=slug)
     except IntegrityError:
         raise ConfigError("This alias leads to an address already. Choose another.") from None
+    _paths.forget()
+
+
+def is_host_path(path: str) -> bool:
+    """Whether the host has a page at this path, or below its first part what is not an address of pages."""
+    static = settings.STATIC_URL.strip("/")
+    return f"{path}/".startswith((f"{static}/", "hooks/")) or any(is_valid_path(f"/{path}{end}") for end in ("", "/"))
 
 
 def drop_alias(address: WebhookAddress, slug: str) -> None:
     if not address.names.filter(slug=slug, current=False).delete()[0]:
         raise ConfigError("This is no alias of the address.")
     _places.forget()
+    _paths.forget()
 
 
 def add_secret(address: WebhookAddress, secret: str) -> None:

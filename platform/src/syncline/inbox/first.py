@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from django.conf import settings
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 
-from . import views
+from . import addresses, views
+from .addresses import PATH_ALIAS
 from .intake import KEEPING
 from .urls import PATH
 
@@ -25,10 +27,28 @@ class DeliveriesFirst:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        found = _PATH.match(request.path_info[1:]) if request.method in KEEPING else None
-        if found is None or (settings.SECURE_SSL_REDIRECT and not request.is_secure()):
+        if settings.SECURE_SSL_REDIRECT and not request.is_secure():
             return self.get_response(request)
-        answered = views.receive(request, found["slug"])
-        for name, value in _ANSWER.items():
-            answered.headers.setdefault(name, value)
-        return answered
+        found = _PATH.match(request.path_info[1:])
+        if found is None:
+            return self._of_path(request)
+        return _delivered(request, found["slug"]) if request.method in KEEPING else self.get_response(request)
+
+    def _of_path(self, request: HttpRequest) -> HttpResponse:
+        """An alias may be a whole path, also for questions; but a page of the host is always the host's."""
+        alias = request.path_info.strip("/")
+        if not PATH_ALIAS.fullmatch(alias) or request.method not in KEEPING | views.ASKING:
+            return self.get_response(request)
+        try:
+            known = alias in addresses.paths()
+        except Error as error:
+            lost = request.method in KEEPING and not addresses.is_host_path(alias)
+            return views.failed(alias, error) if lost else self.get_response(request)
+        return _delivered(request, alias) if known and not addresses.is_host_path(alias) else self.get_response(request)
+
+
+def _delivered(request: HttpRequest, slug: str) -> HttpResponse:
+    answered = views.receive(request, slug)
+    for name, value in _ANSWER.items():
+        answered.headers.setdefault(name, value)
+    return answered

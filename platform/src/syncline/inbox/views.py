@@ -52,7 +52,7 @@ def _received(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         place = addresses.find(slug)
     except (Error, SynclineError) as error:  # the database is away, or the key ring is not the right one
-        return _failed(slug, error)
+        return failed(slug, error)
     if place is None:
         return HttpResponse(status=404)
     if not _allowed(place, request):
@@ -84,11 +84,11 @@ def _answered(place: Place, request: HttpRequest, body: bytes | None) -> HttpRes
     try:
         return _response(intake.too_large(place, asked) if body is None else intake.take(place, asked))
     except Error as error:
-        _failed(str(place.address_id), error)
+        failed(str(place.address_id), error)
         return _response(intake.failed(place, asked))
 
 
-def _failed(where: str, error: Exception) -> HttpResponse:
+def failed(where: str, error: Exception) -> HttpResponse:
     log.warning("A delivery to the webhook address %s could not be stored (%s).", where[:6], type(error).__name__)
     return HttpResponse(status=503)
 

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 #: What a person looks for, in this order.
 ORDER: Final = (
     *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup", "InboxEvent", "Delivery"),
-    *("ObjectSnapshot", "Registration", "WebhookAddress", "ConnectorState"),
+    *("ObjectSnapshot", "Registration", "WebhookAddress", "ConnectorState", "ApiKey"),
 )
 NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list", "InboxEvent": "Inbox"}
 

@@ -77,8 +77,12 @@ class Registry:
     @cached_property
     def api_routes(self) -> Mapping[str, Sequence[Any]]:
         """URL patterns by app label, to be mounted at /api/v1/<app label>/."""
-        offers = self._app_hooks.api_routes.get_hookimpls()
-        return {offer.plugin.label: list(offer.function()) for offer in reversed(offers)}
+        return _offered(self._app_hooks.api_routes)
+
+    @cached_property
+    def api_root_routes(self) -> Mapping[str, Sequence[Any]]:
+        """URL patterns by app label, to be mounted at /api/v1/ after everything else."""
+        return _offered(self._app_hooks.api_root_routes)
 
     @cached_property
     def _app_hooks(self) -> Any:
@@ -91,6 +95,11 @@ class Registry:
         except pluggy.PluginValidationError as error:
             raise ImproperlyConfigured(f"The hooks of an app do not fit the contract: {error}") from error
         return manager.hook
+
+
+def _offered(hook: Any) -> Mapping[str, Sequence[Any]]:
+    """In the order of registration; pluggy's own is the other way round."""
+    return {offer.plugin.label: list(offer.function()) for offer in reversed(hook.get_hookimpls())}
 
 
 def implements_hooks(app: object) -> bool:

@@ -103,7 +103,7 @@ def _customer(told: Json) -> Event:
     wrong += [name for name in _TEXTS if not isinstance(told.get(name, ""), str | None)]
     if wrong:
         raise Permanent(f"The customer has {', '.join(sorted(wrong)[:5])} of another type than true, false or text.")
-    return Event(EventKind.CHANGED, object_type=CUSTOMER, remote_id=remote_id.strip(), data=told)
+    return Event(EventKind.MESSAGE, object_type=CUSTOMER, remote_id=remote_id.strip(), data=told)
 
 
 def _of_flow(told: Json, asked: str) -> Event:

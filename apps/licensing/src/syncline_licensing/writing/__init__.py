@@ -1,0 +1,1 @@
+"""From messages to customers and licences, a batch at a time."""
