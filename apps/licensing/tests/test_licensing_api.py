@@ -183,7 +183,11 @@ class TestWhoMayAsk:
 class TestLists:
     def test_the_licences_of_a_customer(self, client: APIClient, acme: Customer) -> None:
         told = client.get("/api/v1/customers/a-1/licenses").json()
-        assert (told["customer"]["salesforce_id"], told["customer"]["name"], told["customer"]["signed_tos"]) == ("a-1", "Acme", True)
+        assert (told["customer"]["salesforce_id"], told["customer"]["name"], told["customer"]["signed_tos"]) == (
+            "a-1",
+            "Acme",
+            True,
+        )
         assert [(one["sku"], one["product"], one["active"], one["entitled"]) for one in told["licenses"]] == [
             ("SKU1", "Product 1", True, True),
             ("SKU2", "Product 2", False, False),
@@ -267,7 +271,9 @@ class TestChanges:
         second = client.get("/api/v1/licenses/changes", {"cursor": first["cursor"]}).json()
         assert [len(first["results"]), len(second["results"])] == [0, 2]
 
-    def test_an_id_that_was_taken_early_by_a_later_transaction_is_not_passed_over(self, client: APIClient, acme: Customer) -> None:
+    def test_an_id_that_was_taken_early_by_a_later_transaction_is_not_passed_over(
+        self, client: APIClient, acme: Customer
+    ) -> None:
         """The later transaction (102) took the smaller id, and ends last."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
@@ -290,6 +296,8 @@ class TestChanges:
         assert gone.status_code == 410
         assert "Begin anew" in gone.json()["detail"]
 
-    @pytest.mark.parametrize("query", ["cursor=x", "cursor=1", "cursor=-1-2", "cursor=9999999999999999999-1", "limit=0", "limit=x"])
+    @pytest.mark.parametrize(
+        "query", ["cursor=x", "cursor=1", "cursor=-1-2", "cursor=9999999999999999999-1", "limit=0", "limit=x"]
+    )
     def test_odd_questions_are_told_so(self, client: APIClient, query: str) -> None:
         assert client.get(f"/api/v1/licenses/changes?{query}").status_code == 400

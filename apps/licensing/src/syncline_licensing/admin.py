@@ -166,4 +166,6 @@ class UnknownSkuAdmin(Kept, StockAdmin):
         added = add_products(list(chosen.values_list("code", flat=True)))
         for sku in added:
             self.log_addition(request, sku, "Added from what messages named.")
-        messages.success(request, f"{', '.join(sku.code for sku in added)} added: what was told of them before holds from now on.")
+        messages.success(
+            request, f"{', '.join(sku.code for sku in added)} added: what was told of them before holds from now on."
+        )

@@ -12,7 +12,9 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 LONGEST: Final = 200
-CODE: Final = RegexValidator(r"\A[A-Za-z]\w{0,79}\Z", "A code begins with a letter and has letters, digits and _ only, such as SKU4.")
+CODE: Final = RegexValidator(
+    r"\A[A-Za-z]\w{0,79}\Z", "A code begins with a letter and has letters, digits and _ only, such as SKU4."
+)
 
 
 class CurrentTransaction(models.Func):
@@ -100,7 +102,9 @@ class LicenseChange(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="changes", db_index=False)
-    sku = models.ForeignKey(Sku, models.PROTECT, null=True, blank=True, related_name="changes", verbose_name="SKU", db_index=False)
+    sku = models.ForeignKey(
+        Sku, models.PROTECT, null=True, blank=True, related_name="changes", verbose_name="SKU", db_index=False
+    )
     active = models.BooleanField()
     at = models.DateTimeField()
     sequence = models.BigIntegerField(null=True, blank=True)

@@ -55,7 +55,9 @@ class EntitlementSerializer(PlainSerializer):
     entitled = serializers.BooleanField()
     since = serializers.DateTimeField(allow_null=True, help_text="From when on; null when not entitled")
     until = serializers.DateTimeField(allow_null=True, help_text="When a licence that is over ended")
-    reason = serializers.ChoiceField([reason.value for reason in Reason], allow_null=True, help_text="Why not; null when entitled")
+    reason = serializers.ChoiceField(
+        [reason.value for reason in Reason], allow_null=True, help_text="Why not; null when entitled"
+    )
     explanation = serializers.CharField(help_text="The reason as a sentence")
 
 

@@ -138,7 +138,9 @@ def take_effect(skus: Collection[Sku]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_EFFECT, [keys])
         changed: int = cursor.rowcount
-        cursor.execute("DELETE FROM licensing_unknownsku u USING licensing_sku s WHERE s.code = u.code AND s.id = ANY(%s)", [keys])
+        cursor.execute(
+            "DELETE FROM licensing_unknownsku u USING licensing_sku s WHERE s.code = u.code AND s.id = ANY(%s)", [keys]
+        )
     return changed
 
 

@@ -1,0 +1,1 @@
+"""`make demo-events`: a system's webhooks become messages of a topic, and the topic's messages licences."""
