@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('syncline', '0012_inbox'),
+        ('syncline', '0013_streams'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
