@@ -54,9 +54,8 @@ def _run(servers: str, broker: str, messages: int) -> int:
         console.print(f"{messages:,} messages of {CUSTOMERS} customers go to {url}")
         begun = time.monotonic()
         told = processes.simulated(url, messages, customers=CUSTOMERS, rate=0, concurrency=8, **SHARES)
-        console.print(
-            f"Acknowledged after {time.monotonic() - begun:.1f} s: {{n: told[n] for n in ('posted', 'acknowledged', 'duplicates', 'malformed', 'again')}}"
-        )
+        counts = {name: told[name] for name in ("posted", "acknowledged", "duplicates", "malformed", "again")}
+        console.print(f"Acknowledged after {time.monotonic() - begun:.1f} s: {counts}")
         left = report.settle(scene, SETTLES_WITHIN, lambda _left: None)
         seconds = time.monotonic() - begun
         wrong = mismatches(told["customers"])

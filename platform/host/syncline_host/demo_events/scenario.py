@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -18,10 +19,12 @@ TOPIC = "customer-changes"
 PARTITIONS = 3
 ADDRESS = "salesforce/webhook"
 PRODUCTS = ("SKU1", "SKU2", "SKU3")
-SCHEMA = (
-    '{"customer-changes": {"properties": {"Id": {"type": "string"}, "Name": {"type": "string"},'
-    ' "AccountManager": {"type": "string"}, "SalesEngineerId": {"type": "string"}, "SignedTos": {"type": "boolean"}}}}'
-)
+SCHEMA = {
+    "properties": {
+        **{name: {"type": "string"} for name in ("Id", "Name", "AccountManager", "SalesEngineerId")},
+        "SignedTos": {"type": "boolean"},
+    }
+}
 RULES = {
     "salesforce_id": "Id",
     "name": "Name",
@@ -40,16 +43,16 @@ class Scene:
     stream: Sync
 
 
-def make(user: User, bootstrap_servers: str) -> Scene:
+def make(user: User, bootstrap_servers: str, topic: str = TOPIC, partitions: int = PARTITIONS) -> Scene:
     for code in PRODUCTS:
         Sku.objects.get_or_create(code=code, defaults={"name": f"Product {code[-1]}"})
-    told, broker = _source(user), _broker(user, bootstrap_servers)
+    told, broker = _source(user), _broker(user, bootstrap_servers, topic, partitions)
     relay = _sync(
         Sync(
             name="Salesforce to topic",
             connection=broker,
             dataset=KEY,
-            object_type=TOPIC,
+            object_type=topic,
             source=told,
             direction=Sync.Direction.PUSH,
             continuous=True,
@@ -63,7 +66,7 @@ def make(user: User, bootstrap_servers: str) -> Scene:
             name="Topic to licences",
             connection=broker,
             dataset="licensing.customer",
-            object_type=TOPIC,
+            object_type=topic,
             direction=Sync.Direction.PULL,
             continuous=True,
             created_by=user,
@@ -83,8 +86,12 @@ def _source(user: User) -> Connection:
     return made
 
 
-def _broker(user: User, servers: str) -> Connection:
-    settings = {"bootstrap_servers": servers, "new_topics": f"{TOPIC}:{PARTITIONS}", "schemas": SCHEMA}
+def _broker(user: User, servers: str, topic: str, partitions: int) -> Connection:
+    settings = {
+        "bootstrap_servers": servers,
+        "new_topics": f"{topic}:{partitions}",
+        "schemas": json.dumps({topic: SCHEMA}),
+    }
     made = Connection.objects.create(connector="kafka", name="Kafka", owner=user, settings=settings)
     connections.connect(made, "none", {})
     made.refresh_from_db()
