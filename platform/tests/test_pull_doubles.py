@@ -1,10 +1,11 @@
-"""One remote record, one record of ours: pulls beside pushes that have no answer yet, and lots that are stored at the same moment."""
+"""One remote record, one record of ours: pulls beside pushes without an answer, and lots that are stored at the same moment."""
 
 from __future__ import annotations
 
 import datetime as dt
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
-from syncline.contract import LocalChange, ObjectType, PushResult, RemoteRecord, Written
+from syncline.contract import LocalChange, ObjectType, PushResult, RemoteRecord, Status, Written
 from syncline.contract.values import Change
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
@@ -391,7 +392,19 @@ class Together:
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> Together:
     made = Together()
-    monkeypatch.setattr(WrittenPeople, "write", lambda self, changes, owner: made.write(self, changes, owner))
+
+    def write(self: WrittenPeople, changes: Sequence[LocalChange], owner: Any) -> list[Written]:
+        return made.write(self, changes, owner)
+
+    def create(self: WrittenPeople, change: LocalChange) -> Written:
+        """Our database does not refuse a second one."""
+        user = User.objects.create(
+            username=uuid.uuid4().hex, first_name=change.values["name"], email=change.values.get("email") or ""
+        )
+        return Written(change.token, Status.CREATED, str(user.pk))
+
+    monkeypatch.setattr(WrittenPeople, "write", write)
+    monkeypatch.setattr(WrittenPeople, "_create", create)
     return made
 
 
