@@ -19,10 +19,11 @@ from syncline.contract import LocalChange, ObjectType, PushResult, RemoteRecord,
 from syncline.contract.values import Change
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
+from syncline.ledger.records import Fence
 from syncline.runs import claims, execute
 from syncline.runs.job import Job
 from syncline.runs.models import Run, RunPart
-from syncline.runs.pull import creating, ground, noting, placing, turns, window
+from syncline.runs.pull import creating, ground, noting, parts, placing, turns, window
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.start import push_keys, start_run
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
@@ -323,7 +324,7 @@ class TestPullsByThemselves(Unkeyed):
         """The sync that pushed was switched off in the middle."""
         pull, _link, there = self.doubtful(world)
         world.run(pull)
-        Arrival.objects.update(since=dt.datetime.now(dt.UTC) - 2 * creating.PATIENCE)
+        Arrival.objects.update(since=dt.datetime.now(dt.UTC) - 2 * parts.PATIENCE)
 
         world.changes(pull)
 
@@ -398,9 +399,8 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Together:
 
     def create(self: WrittenPeople, change: LocalChange) -> Written:
         """Our database does not refuse a second one."""
-        user = User.objects.create(
-            username=uuid.uuid4().hex, first_name=change.values["name"], email=change.values.get("email") or ""
-        )
+        name, email = (str(change.values.get(field) or "") for field in ("name", "email"))
+        user = User.objects.create(username=uuid.uuid4().hex, first_name=name, email=email)
         return Written(change.token, Status.CREATED, str(user.pk))
 
     monkeypatch.setattr(WrittenPeople, "write", write)
@@ -431,8 +431,8 @@ def fetching(world: World, *ids: str) -> claims.Claim | None:
 
 
 class TestLotsAtTheSameMoment:
-    def started(self, world: World) -> Sync:
-        sync = world.pulling()
+    def started(self, world: World, **options: Any) -> Sync:
+        sync = world.pulling(**options)
         world.run(sync)
         return sync
 
@@ -474,7 +474,7 @@ class TestLotsAtTheSameMoment:
     def test_one_record_that_two_parts_bring_is_created_once_and_no_attempt_is_lost(
         self, world: World, together: Together
     ) -> None:
-        self.started(world)
+        self.started(world, match=())
         (there,) = [world.vendor.seed("people", name="New", email="new@example.org")]
 
         at_once(fetching(world, there), fetching(world, there))
@@ -529,7 +529,7 @@ class TestLotsAtTheSameMoment:
 def opened(run: Run) -> ground.Ground:
     """What a part of this run would be carried out with."""
     part = RunPart.objects.create(run=run, kind=RunPart.Kind.FETCH, state=RunPart.State.LEASED, keys=["r1"])
-    claim = claims.Claim(part, claims.Fence(part.pk, 0, run.pk))
+    claim = claims.Claim(part, Fence(part.pk, 0, run.pk))
     return ground.opened(Job(claim, claims.Lease(claim.fence), float("inf")))
 
 
