@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection, connections, transaction
 from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
@@ -372,6 +372,30 @@ class TestAlike:
     @pytest.mark.unit
     def test_without_anything_known_of_it_it_may_be_anything(self) -> None:
         assert creating.alike({"name": "Other"}, {}, {"name"})
+
+
+class TestAnotherDataset:
+    def test_what_a_push_of_another_dataset_has_just_made_there_is_not_taken_in_before_its_answer(self, world: World) -> None:
+        """It bears our key, which is none of this dataset."""
+        world.run(world.pulling())
+        push = world.sync({"name": {}}, match=(), dataset="test.team", object_type="people")
+        Group.objects.create(name="Red")
+        pulls: list[Run] = []
+
+        def late(vendor: Vendor, object_type: ObjectType, changes: Sequence[Change]) -> list[PushResult]:
+            told = vendor.carry_out(object_type, changes)
+            pull_ids(world.connection.pk, "people", [str(told[0].remote_id)])
+            pulls.append(Run.objects.latest("pk"))
+            carry_out_next(pulls[0])
+            return told
+
+        world.vendor.faults = [late]
+        world.run(push)
+        finish(pulls[0])
+
+        assert people() == []
+        assert Link.objects.get().dataset == "test.team"
+        assert [code for _, code in world.arrivals().values()] == ["linked_to_other"]
 
 
 class Together:

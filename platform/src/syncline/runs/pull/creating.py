@@ -31,16 +31,20 @@ COMPARED: Final = 200
 """Creations whose values are compared; when more are open, what arrives may be any of them."""
 
 # What was sent by a worker that is still at it has its answer in a moment.
-_OPEN = """
+_SELECT: Final = """
 SELECT l.id, l.dataset, l.local_key, l.created, l.state,
        l.state = 'uncertain' AND coalesce(l.uncertain_at > clock_timestamp(), true) AND EXISTS (
            SELECT 1 FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id JOIN syncline_sync s ON s.id = r.sync_id
            WHERE p.state = 'leased' AND p.lease_until > clock_timestamp() AND p.kind NOT IN ('pull', 'fetch', 'missing')
              AND s.connection_id = l.connection_id AND s.object_type = l.object_type AND s.dataset = l.dataset)
 FROM syncline_link l
-WHERE l.connection_id = %s AND l.object_type = %s AND l.remote_id IS NULL AND l.uncertain_op = 'create'
-ORDER BY l.id LIMIT %s
+WHERE l.connection_id = %s AND l.object_type = %s AND l.remote_id IS NULL
 """
+
+_OPEN = f"{_SELECT} AND l.uncertain_op = 'create' ORDER BY l.id LIMIT %s"
+
+_NAMED = f"""{_SELECT} AND l.state = 'uncertain'
+AND (l.dataset, l.local_key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"""  # noqa: S608 - of our own
 
 _SENT = "SELECT link_id, sent::text FROM syncline_entry WHERE link_id = ANY(%s) AND op = 'create' AND status = 'unknown'"
 
@@ -74,7 +78,9 @@ class Creations:
 
     def doubts(self, records: Sequence[RemoteRecord]) -> dict[str, Later | Refused]:
         """What becomes of those of these unplaced records that may be one of ours, by remote id."""
-        suspected = {record.id: found for record in records if (found := self._suspects(record))} if self.open else {}
+        named = self._named(records)
+        every = {record.id: named.get(record.id) or self._suspects(record) for record in records}
+        suspected = {id_: found for id_, found in every.items() if found}
         if not suspected:
             return {}
         kept = Arrival.objects.filter(sync_id=self.ground.flow.sync_id, remote_id__in=list(suspected))
@@ -84,6 +90,17 @@ class Creations:
             for record in records
             if record.id in suspected and not (record.id in arrivals and arrivals[record.id].create)
         }
+
+    def _named(self, records: Sequence[RemoteRecord]) -> dict[str, list[Creation]]:
+        """Of another dataset, and sent by our own key: whose it is stands on it before the answer is here."""
+        names = {record.id: name for record in records if (name := self.ground.finder.key_of_another(record))}
+        if not names:
+            return {}
+        scope, (datasets, keys) = self.ground.flow.scope, zip(*names.values(), strict=True)
+        with connection.cursor() as cursor:
+            cursor.execute(_NAMED, [scope.connection_id, scope.object_type, list(datasets), list(keys)])
+            found = {(one.dataset, one.local_key): one for one in (Creation(*row) for row in cursor.fetchall())}
+        return {id_: [found[name]] for id_, name in names.items() if name in found}
 
     def _suspects(self, record: RemoteRecord) -> list[Creation]:
         if len(self.open) > COMPARED:

@@ -145,6 +145,14 @@ class Finder:
         text = storable(str(value or ""))
         return text.removeprefix(self.key_prefix) if text.startswith(self.key_prefix) else ""
 
+    def key_of_another(self, record: RemoteRecord) -> tuple[str, str] | None:
+        """Dataset and local key of the record of ours whose key it bears, where that is of another dataset."""
+        text = storable(str(record.properties.get(self.unique_key) or "")) if self.unique_key else ""
+        installation, _, rest = text.partition(":")
+        dataset, _, key = rest.partition(":")
+        ours = bool(key) and self.key_prefix.startswith(f"{installation}:")
+        return (dataset, key) if ours and dataset != self.scope.dataset else None
+
     def _keyed(self, records: Sequence[RemoteRecord]) -> dict[str, Ours]:
         keys = [key for record in records if (key := self._own_key(record))]
         there = _existing(self.dataset, keys)
