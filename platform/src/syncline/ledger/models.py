@@ -70,6 +70,12 @@ class Link(models.Model):
                     state__in=["pending", "uncertain", "waiting", "rejected", "ambiguous", "gone", "merged"],
                 ),
             ),
+            # the very few that every lot of new remote records is compared with
+            models.Index(
+                fields=["connection", "object_type"],
+                name="link_creating",
+                condition=models.Q(remote_id__isnull=True, uncertain_op="create"),
+            ),
         )
         permissions = (("resolve_link", "Can resolve links that need review"),)
 

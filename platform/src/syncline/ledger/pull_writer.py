@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.backends.utils import CursorWrapper
 
 from syncline.contract import Retryable, Value
@@ -99,7 +99,12 @@ def store_links(cursor: CursorWrapper, scope: Scope, run_id: int, links: Sequenc
         }
         for one in links
     ]
-    cursor.execute(_LINKS, [dumps(rows), scope.connection_id, scope.object_type, scope.dataset, run_id, run_id])
+    try:
+        cursor.execute(_LINKS, [dumps(rows), scope.connection_id, scope.object_type, scope.dataset, run_id, run_id])
+    except IntegrityError as error:  # by a push, by a person, or by a pull into another dataset
+        raise Retryable(
+            "Remote records were linked to others of ours in this moment. They are looked at again.", after=0.0
+        ) from error
     stored = {key: id_ for id_, key in cursor.fetchall()}
     if len(stored) < len(links):
         raise Retryable("Records of ours were linked to others in this moment. They are looked at again.", after=0.0)

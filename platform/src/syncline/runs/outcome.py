@@ -87,6 +87,8 @@ ARRIVAL_STEPS: Final = {
     "several_remote": "Merge them in the account; or link one of them in the review list, and create the others as new records.",
     "linked_to_other": "Merge the two in the account or correct one; or create it as a record of its own in the review list.",
     "contradiction": "Decide in the review list: link it to our record if they are the same, else create it as one of its own.",
+    "perhaps_ours": "Link it in the review list to our record if it is the same, else create it as a record of its own.",
+    "being_created": "Nothing to do: it is taken in once a push has found out whether it is ours.",
     "gone_here": "Delete it in the account too, or take it in anew in the review list.",
     "kept_here": "See why our app keeps the record; then try again in the review list.",
     "waiting": "Nothing to do: it is taken up as soon as the other record is here.",

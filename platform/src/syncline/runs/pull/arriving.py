@@ -1,6 +1,7 @@
 """One lot of remote records becomes rows of ours: mapped, matched, written and noted in the ledger, in one transaction.
 
-Links are locked first and rows of ours next, both in order, so that nobody changes either between the look and the write.
+Turns are taken first, then links are locked and rows of ours next, all in order, so that nobody changes either between the look
+and the write.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from syncline.ledger.pulled import Arrival
 from syncline.ledger.records import Problem
 from syncline.runs import crash
 from syncline.runs.push import index_rows
+from syncline.syncs.engine import Mode
 from syncline.syncs.engine.threeway import newest
 
-from . import deciding, gone, known, local, noting, references, settling
+from . import creating, deciding, gone, known, local, noting, references, settling
+from .creating import New
+from .finding import NEW
 from .ground import Ground
 from .work import Arrived, Known, Landed, Later, Place, Quiet, Refused, Verdict
 
@@ -79,6 +83,8 @@ def _land(
     cursor: Cursor, ground: Ground, records: Sequence[RemoteRecord], old: tuple[Callable[[], float], float], approved: bool
 ) -> Counter[str]:
     flow, (age, lag) = ground.flow, old
+    there = [record for record in records if not record.archived]
+    new = creating.begin(cursor, ground, there)
     found = known.locked(cursor, flow.scope, [r.id for r in records] + [id_ for r in records for id_ in r.merged], age(), lag)
     joined = known.merged(records, found)
     pull_writer.forget_problems(cursor, flow.sync_id, [*(r.id for r in records if r.archived), *_merged(records)])
@@ -87,10 +93,9 @@ def _land(
     index_rows.store(flow.scope, flow.glances.identities(records))
     if not flow.whole:  # at the end of a listing all is forgotten that was not in it
         index_rows.outlive(flow.scope, ground.spec, [*(r.id for r in records), *_merged(records)], age() + lag)
-    there = [record for record in records if not record.archived]
     counts = Counter(gone=len(joined.lost))
     counts.update(_taken_away(cursor, ground, records, joined.known, approved))
-    lot = _sorted(ground, there, joined.known)
+    lot = _sorted(ground, there, joined.known, new)
     landed, refused = _written(ground, lot)
     counts.update(_counted(lot, landed, refused))
     links = _store(cursor, ground, landed)
@@ -116,23 +121,26 @@ def _taken_away(
 # sorting
 
 
-def _sorted(ground: Ground, records: Sequence[RemoteRecord], found: Mapping[str, Known]) -> Sorted:
+def _sorted(ground: Ground, records: Sequence[RemoteRecord], found: Mapping[str, Known], new: New) -> Sorted:
     lot = Sorted()
     changed: list[tuple[RemoteRecord, Known | None, Any]] = []
     for record in records:
         verdict, mapped = _first_look(ground, record, found.get(record.id))
+        if record.id not in found and record.id not in new.ids:  # its link was taken away since the turns were
+            verdict = Later(record)
         if verdict is not None:
             lot.take(verdict)
         else:
             changed.append((record, found.get(record.id), mapped))
     places = ground.finder.places([record for record, link, _ in changed if link is None]) if changed else {}
     places = _as_decided(ground, places)
+    doubts = new.creations.doubts([record for record, _, _ in changed if _is_made(ground, places.get(record.id))])
     rows = _rows(ground, [key for record, link, _ in changed if (key := _local_key(record, link, places))])
     linked = references.linked(
         ground.flow.scope, ground.flow.inbound.references, [r for r, _, _ in changed], {k: o.values for k, o in rows.items()}
     )
     for record, link, mapped in changed:
-        lot.take(_second_look(ground, record, link, mapped, places, rows, linked))
+        lot.take(doubts.get(record.id) or _second_look(ground, record, link, mapped, places, rows, linked))
     return lot
 
 
@@ -151,6 +159,10 @@ def _first_look(ground: Ground, record: RemoteRecord, link: Known | None) -> tup
             return Later(record, noting.PAUSE), None
     mapped = flow.glances.mapped(record)
     return deciding.refused(flow, record, link, mapped), mapped
+
+
+def _is_made(ground: Ground, place: Place | None) -> bool:
+    return place == NEW and ground.flow.mode != Mode.UPDATE
 
 
 def _as_decided(ground: Ground, places: dict[str, Place]) -> dict[str, Place]:

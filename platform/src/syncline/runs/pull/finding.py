@@ -19,6 +19,7 @@ from syncline.runs.push.identities import WIDEST, index_name
 from syncline.syncs.engine import CompiledMapping, Mode
 
 from .glance import Glances
+from .staging import Staging
 from .work import Place
 
 NEW = Place()
@@ -45,21 +46,30 @@ class Findings:
 
 @dataclass(frozen=True)
 class Finder:
-    """`staged`: whether the match values of all our unlinked records are candidates of the run; else the dataset is asked."""
+    """`staging`: where the match values of our unlinked records are when the dataset cannot be asked for them."""
 
     scope: Scope
     dataset: Dataset
     mapping: CompiledMapping
     glances: Glances
-    run_id: int
     unique_key: str
     key_prefix: str
-    staged: bool
+    staging: Staging | None
     complete: bool
 
     @property
     def steps(self) -> Sequence[MatchStep]:
         return self.mapping.content.match.steps
+
+    @property
+    def strong(self) -> frozenset[int]:
+        """Numbers of the steps whose values belong to one record only."""
+        return frozenset(number for number, step in enumerate(self.steps) if not step.only_if_unique)
+
+    @property
+    def identifying(self) -> frozenset[str]:
+        """The properties that these steps read first."""
+        return frozenset(self.steps[number].property for number in self.strong)
 
     def places(self, records: Sequence[RemoteRecord]) -> dict[str, Place]:
         """By remote id. Records of one call that share a value are told apart as if they had come one after the other."""
@@ -76,7 +86,7 @@ class Finder:
 
     def _as_new(self, record: RemoteRecord, values: frozenset[Value], fresh: dict[Value, str]) -> Place:
         """Not like one that is taken in just before it; `fresh`: what those bear."""
-        strong = sorted(v for v in values if not self.steps[v[0]].only_if_unique)
+        strong = sorted(v for v in values if v[0] in self.strong)
         if twin := next((value for value in strong if value in fresh), None):
             by = f"{self.steps[twin[0]].property} “{twin[1]}”"
             said = f"It shares {by} with remote record {fresh[twin]}, which was taken in. {_MERGE}"
@@ -135,6 +145,14 @@ class Finder:
         text = storable(str(value or ""))
         return text.removeprefix(self.key_prefix) if text.startswith(self.key_prefix) else ""
 
+    def key_of_another(self, record: RemoteRecord) -> tuple[str, str] | None:
+        """Dataset and local key of the record of ours whose key it bears, where that is of another dataset."""
+        text = storable(str(record.properties.get(self.unique_key) or "")) if self.unique_key else ""
+        installation, _, rest = text.partition(":")
+        dataset, _, key = rest.partition(":")
+        ours = bool(key) and self.key_prefix.startswith(f"{installation}:")
+        return (dataset, key) if ours and dataset != self.scope.dataset else None
+
     def _keyed(self, records: Sequence[RemoteRecord]) -> dict[str, Ours]:
         keys = [key for record in records if (key := self._own_key(record))]
         there = _existing(self.dataset, keys)
@@ -144,7 +162,7 @@ class Finder:
     def _here(self, values: set[Value]) -> dict[Value, list[Ours]]:
         if not values:
             return {}
-        rows = self._staged(values) if self.staged else self._asked(values)
+        rows = self._staged(values, self.staging) if self.staging else self._asked(values)
         links = _links(self.scope, list(rows))
         found: dict[Value, list[Ours]] = defaultdict(list)
         for key, mine in sorted(rows.items()):
@@ -152,17 +170,19 @@ class Finder:
                 found[value].append(Ours(key, frozenset(mine), links.get(key, "")))
         return found
 
-    def _staged(self, values: set[Value]) -> dict[str, frozenset[Value]]:
+    def _staged(self, values: set[Value], staging: Staging) -> dict[str, frozenset[Value]]:
+        staging.catch_up()
         found: dict[str, set[Value]] = defaultdict(set)
         with connection.cursor() as cursor:
             steps, wanted = zip(*values, strict=True)
-            cursor.execute(_CANDIDATES, [dumps(steps), dumps([v[:WIDEST] for v in wanted]), self.run_id, self.run_id])
+            run_id = staging.work.source.run_id
+            cursor.execute(_CANDIDATES, [dumps(steps), dumps([v[:WIDEST] for v in wanted]), run_id, run_id])
             for key, step, value in cursor.fetchall():
                 found[key].add((step, value))
         return {key: frozenset(some) for key, some in found.items()}
 
     def _asked(self, values: set[Value]) -> dict[str, frozenset[Value]]:
-        """Of the dataset, by what it finds quickly; `staged` says where it cannot."""
+        """Of the dataset, by what it finds quickly; `staging` is for where it cannot."""
         keys: set[object] = set()
         for number, step in enumerate(self.steps):
             mine = [v for n, v in values if n == number]

@@ -17,6 +17,7 @@ from syncline.syncs.publish import compiled
 from .finding import Finder, can_ask
 from .glance import Glances
 from .local import Writer
+from .staging import Staging
 from .work import Inflow
 
 
@@ -44,7 +45,7 @@ class Ground:
 
 
 def opened(job: Job, *, whole: bool = False) -> Ground:
-    """`whole`: a full listing begins or goes on, with all our unlinked records as candidates of the run."""
+    """`whole`: a full listing begins or goes on, so that not all of the account is known yet."""
     inbound = job.mapping.inbound
     if inbound is None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
@@ -67,10 +68,9 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
         dataset=dataset,
         mapping=job.mapping,
         glances=flow.glances,
-        run_id=candidates_of(job),
         unique_key=job.object_type.unique_key or "",
         key_prefix=f"{job.session.installation}:{job.sync.dataset}:",
-        staged=whole or not can_ask(dataset, job.mapping),
+        staging=None if can_ask(dataset, job.mapping) else Staging.of(job.identifying(), candidates_of(job), job.alive),
         complete=not whole,
     )
     return Ground(job, flow, finder, Writer(dataset, job.sync.connection.owner), spec, _settling(job))

@@ -59,7 +59,8 @@ def empty_listing(job: Job) -> str:
     linked = Link.objects.filter(
         connection_id=scope.connection_id, object_type=scope.object_type, dataset=scope.dataset, remote_id__isnull=False
     )
-    number = linked.exclude(state__in=(Link.State.GONE, Link.State.MERGED)).count()
+    before = linked.filter(created__lt=job.run.started_at or job.run.created_at)  # not what the run has just pushed
+    number = before.exclude(state__in=(Link.State.GONE, Link.State.MERGED)).count()
     if not number:
         return ""
     return (

@@ -26,6 +26,8 @@ PAUSE = 10.0
 
 MAX_ROUNDS = 6
 
+PUT_OFF = "put_off"
+
 
 def problems(cursor: CursorWrapper, ground: Ground, refused: Iterable[Refused], waiting: Iterable[Refused]) -> None:
     """Refused records are kept with their reason; what the sync's own settings leave out is no trouble, and just counted."""
@@ -113,17 +115,20 @@ def later(cursor: CursorWrapper, ground: Ground, those: Sequence[Later]) -> None
         transaction.on_commit(lambda: background.ring(QUEUE))
 
 
+_PUT_OFF = "A write of ours to it, or one that may have made it, has no answer yet. It is fetched again by the next run."
+
+
 def _given_up(cursor: CursorWrapper, ground: Ground, ids: Sequence[str]) -> None:
     """The position is past them, so the next pull fetches them by their ids."""
-    problem = Problem("put_off", "A write of ours to it waits for its answer. It is fetched again by the next run.")
+    problem = Problem(PUT_OFF, _PUT_OFF)
     waiting = [pull_writer.PulledProblem(id_, Link.State.PENDING, problem) for id_ in ids]
     pull_writer.store_problems(cursor, ground.flow.sync_id, ground.flow.run_id, waiting)
     told = ErrorGroup(
         run_id=ground.flow.run_id,
         cause=f"{ErrorGroup.PULLED}put off {ground.job.part.pk}",
         state=Link.State.PENDING,
-        code="put_off",
-        message=f"Put off {MAX_ROUNDS} times in this run: a write to these records still waits for its answer.",
+        code=PUT_OFF,
+        message=f"Put off {MAX_ROUNDS} times in this run: a write of ours that concerns these records still has no answer.",
         count=len(ids),
         samples=list(ids[:20]),
     )

@@ -23,6 +23,7 @@ from syncline.runs.models import Run, RunPart
 from syncline.syncs.engine import Direction
 from syncline.syncs.models import Sync
 
+from .parts import PERHAPS_OURS
 from .start import pull_records
 
 PERMISSION: Final = "syncline.resolve_arrival"
@@ -30,7 +31,7 @@ REFUSED: Final = (
     "You may not decide what becomes of these records. Ask somebody with the permission “Can decide what becomes of records"
     " that found no place” who may run this connection's syncs."
 )
-DOUBTFUL: Final = frozenset({"shared_here", "several_remote", "linked_to_other", "contradiction"})
+DOUBTFUL: Final = frozenset({"shared_here", "several_remote", "linked_to_other", "contradiction", PERHAPS_OURS})
 """Codes of records that might be one of ours, and might be records of their own."""
 
 

@@ -17,7 +17,6 @@ from syncline.runs import claims, crash
 from syncline.runs.job import Job
 from syncline.runs.models import Run, RunPart
 from syncline.runs.push import index_rows
-from syncline.runs.push import prepare as preparation
 from syncline.runs.push.definitions import note_suspended
 from syncline.runs.queue import QUEUE
 
@@ -40,8 +39,8 @@ def pull_pages(job: Job) -> None:
         writer.hold(cursor, job.claim.fence)
         now = window.opened(job.run, job.object_type)
     opened = ground.opened(job, whole=now.whole)
-    if opened.finder.staged and not now.position and not now.archived:
-        _stage(job)
+    if opened.finder.staging and not now.archived and not now.ended:
+        opened.finder.staging.begin()
     while True:
         if not now.ended and not _read(opened, now):
             claims.release(job.claim.fence)
@@ -50,15 +49,6 @@ def pull_pages(job: Job) -> None:
             break
         now = now.then()
     _finish(opened, now)
-
-
-def _stage(job: Job) -> None:
-    """All our unlinked records become candidates: which of them is a remote record may be?"""
-    if job.mapping.content.match.steps:
-        work = job.identifying()
-        source = replace(work.source, run_id=ground.candidates_of(job))
-        preparation.stage_candidates(replace(work, source=source), job.alive)
-        preparation.analyse()
 
 
 def _read(opened: Ground, now: Window) -> bool:
@@ -134,8 +124,8 @@ def fetch_records(job: Job, *, approved: bool = False, told: Told = lambda _curs
     `approved`: a person lets what is not there any more be deleted here.
     """
     opened = ground.opened(job)
-    if opened.finder.staged:
-        _stage(job)
+    if opened.finder.staging:
+        opened.finder.staging.begin()
     left = job.part.keys[int(job.part.cursor or 0) :]
     done = len(job.part.keys) - len(left)
     for ids in pages.batched(left, FETCHED):

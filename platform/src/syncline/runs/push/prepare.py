@@ -90,11 +90,11 @@ def stage_candidates(work: Identifying, alive: Callable[[], None]) -> int:
 
 def look_up(work: Identifying, keys: Sequence[str], alive: Callable[[], None]) -> None:
     """The same for these records only, for whom somebody waits."""
-    _restage(work, keys)
+    restage(work, keys)
     index.refresh(work.account, alive, quick=True)
 
 
-def _restage(work: Identifying, keys: Sequence[str]) -> None:
+def restage(work: Identifying, keys: Sequence[str]) -> None:
     """The candidates of these records as their values are now."""
     queryset = work.source.queryset().filter(**{f"{work.source.dataset.key_field}__in": list(keys)}).order_by()
     rows = [(*row, True) for row in work.source.values(queryset)]
