@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('syncline', '0012_inbox'),
+        ('syncline', '0014_api_keys'),
     ]
 
     operations = [
