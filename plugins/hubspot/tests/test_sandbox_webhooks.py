@@ -201,6 +201,16 @@ def test_what_is_not_acknowledged_comes_again_with_the_clock_and_is_given_up_aft
     assert len(listener.deliveries) == 4 + 11
 
 
+def test_it_comes_again_at_once_where_nobody_wants_to_wait(sandbox: RunningSandbox, listener: Listener) -> None:
+    listener.answers = [500, 401]
+    (company,) = sandbox.admin.seed("companies", [{"name": "A"}])
+    sandbox.admin.config(webhook_pauses=0.001)
+    sandbox.admin.subscribe(listener.url)
+    sandbox.admin.patch("companies", company, {"name": "B"})
+    assert settled(sandbox)["acknowledged"] == 1
+    assert [each["attemptNumber"] for each in listener.events] == [0, 1, 2]
+
+
 def test_an_answer_that_takes_too_long_is_none(sandbox: RunningSandbox, listener: Listener) -> None:
     (company,) = sandbox.admin.seed("companies", [{"name": "A"}])
     sandbox.admin.config(webhook_timeout_s=0.1)
