@@ -28,6 +28,6 @@ def compare(admin: Admin) -> None:
 
 def written() -> Mapping[str, int]:
     """How often a row of ours was written for a remote record."""
-    remote_ids = dict(Link.objects.values_list("id", "remote_id"))
+    remote_ids = {link: str(remote_id) for link, remote_id in Link.objects.values_list("id", "remote_id")}
     entries = Entry.objects.filter(status__in=("created", "updated")).values_list("link_id", flat=True)
     return Counter(remote_ids[link] for link in entries)
