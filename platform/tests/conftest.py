@@ -215,3 +215,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     with opened(monkeypatch) as made:
         yield made
+
+
+@pytest.fixture
+def logged_in(world: Any, client: Any) -> None:
+    """`client` is the owner of the `world`."""
+    client.force_login(world.owner)

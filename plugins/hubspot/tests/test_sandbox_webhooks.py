@@ -69,7 +69,9 @@ def sandbox(running: RunningSandbox) -> Iterator[RunningSandbox]:
     running.admin.reset()
     yield running
     running.admin.unsubscribe()
-    running.admin.config(webhook_timeout_s=5.0, webhook_batch=100, webhook_duplicates=0.0, webhook_shuffle=False)
+    running.admin.config(
+        webhook_timeout_s=5.0, webhook_batch=100, webhook_pauses=1.0, webhook_duplicates=0.0, webhook_shuffle=False
+    )
 
 
 def until(reached: Callable[[], bool], within: float = 10.0) -> None:
