@@ -1,6 +1,7 @@
-"""Deliveries, a third of them twice, shuffled, while web and worker processes are killed: each acknowledged event has one effect.
+"""What an account tells, a third of it twice and shuffled, while web and worker processes are killed: one effect for each event.
 
-An effect is a row that the stand-in for the runs adds in the transaction it is called in, as a part of a run would be.
+HubSpot's sandbox tells and delivers until it hears that it was taken. Web and workers are those of production, each under who
+starts it anew.
 """
 
 from __future__ import annotations
@@ -8,178 +9,207 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
-from syncline.connections.models import Connection, Registration
+from django.test import override_settings
+from syncline.catalog import service as catalog
+from syncline.connections.models import Registration
 from syncline.inbox import addresses
 from syncline.inbox.models import InboxEvent
 from syncline.runs.crash import INBOX_POINTS
+from syncline.runs.models import Run
+from syncline_host.demo.connect import CLIENT_SECRET, connect_by_oauth
+from syncline_host.demo.scenario import make_sync
+from syncline_hubspot.sandbox.process import RunningSandbox
 
-from tests.inbound.server import ROOT, Web, serving, workers
-
-sys.path += [path for path in (str(ROOT / "platform" / "tests"),) if path not in sys.path]
-
-from hooking.vendor import SECRET
+from tests.chaos.house import Crew
+from tests.inbound.books import compare, written
+from tests.inbound.server import Web, serving, workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-DELIVERIES = int(os.environ.get("INBOX_DELIVERIES", "1500"))
-SENDERS = 6
-KILLS = int(os.environ.get("INBOX_KILLS", "20"))
+DELIVERIES = int(os.environ.get("INBOX_DELIVERIES", "800"))
+KILLS = int(os.environ.get("INBOX_KILLS", "12"))
+EDITS = 4
+"""Of each company, beside its creation."""
+LOT = 20
+FLOOD = 100
+"""So many events may wait for their delivery before people go on."""
+REST = 5
+"""After so many lots all comes to rest, so that runs end and others begin."""
+WITHIN = 120.0
+WEB_POINTS = ("intake.before", "intake.after")  # of tests/inbound/crashing.py
+WORKER_POINTS = (*INBOX_POINTS, "claim.after", "pull.before", "pull.after")
+PLACES = ("intake.after", *WORKER_POINTS, "intake.before")  # in this order, so that a short run has seen some of both
+EVENTS = ("company.creation", "company.propertyChange")
 
-WORKER = r"""
-import json, os, sys, time
-sys.path.append("platform/tests")
-import django
-django.setup()
-from django.db import connection
-from syncline.runs import inbox
 
-def pull_ids(connection_id, object_type, remote_ids):
-    with connection.cursor() as cursor:
-        cursor.executemany("INSERT INTO inbox_effect (connection_id, remote_id) VALUES (%s, %s)",
-                           [(connection_id, one) for one in remote_ids])
-    return 1
+@dataclass
+class Account:
+    """People at work in it. `values`: how many values each company has had."""
 
-inbox.pull_ids = pull_ids
-while True:
-    inbox.dispatch()
-    time.sleep(0.02)
-"""
+    sandbox: RunningSandbox
+    dice: random.Random
+    values: Counter[str] = field(default_factory=Counter)
+    edits: int = 0
+
+    def go_on(self) -> None:
+        """Some companies are new, and some of all are edited, one after the other, so that one may be edited twice."""
+        number = len(self.values)
+        new = [{"name": f"Company {n}", "domain": f"c{n}.example"} for n in range(number, number + LOT)]
+        made = self.sandbox.request(
+            "POST", "/crm/v3/objects/companies/batch/create", {"inputs": [{"properties": p} for p in new]}
+        )
+        self.values.update(one["id"] for one in made.json()["results"])
+        for _ in range(EDITS):
+            self.edits += 1
+            chosen = self.dice.sample(sorted(self.values), LOT)
+            self.sandbox.admin.edit("companies", {"description": f"edit {self.edits}"}, chosen)
+            self.values.update(chosen)
+
+    def count(self, what: str) -> int:
+        """`told`, `acknowledged` or `waiting` events, `deliveries`, and those `refused` or without an answer."""
+        return int(self.sandbox.admin.webhooks()[what])
+
+
+@dataclass
+class Killer:
+    """Kills by chance, and orders the next process that comes to a place to die there."""
+
+    web: Web
+    crew: Crew
+    dice: random.Random
+    killed: Counter[str] = field(default_factory=Counter)
+    ordered: str = ""
+
+    def step(self) -> None:
+        self._look()
+        if not self.ordered:
+            self._order(min(PLACES, key=lambda place: self.killed[place]))
+        what = self.dice.choice(("web", "worker", "supervisor"))
+        if what == "web":
+            self._kill(what, workers(self.web))
+        elif what == "worker":
+            self._kill(what, [one.pid for one in self.dice.choice(self.crew.workers).role(what)])
+        else:
+            self.crew.bury(self.dice.choice(self.crew.workers))
+            self.crew.start()
+            self.killed[what] += 1
+
+    def at(self, places: Sequence[str]) -> int:
+        return sum(self.killed[place] for place in places)
+
+    def rest(self) -> None:
+        self._look()
+        self.crew.order.unlink(missing_ok=True)
+
+    def _kill(self, what: str, pids: Sequence[int]) -> None:
+        if pids and psutil.pid_exists(pid := self.dice.choice(pids)):
+            os.kill(pid, signal.SIGKILL)
+            self.killed[what] += 1
+
+    def _order(self, place: str) -> None:
+        self.ordered = place
+        draft = self.crew.order.with_suffix(".draft")
+        draft.write_text(place)
+        draft.rename(self.crew.order)
+
+    def _look(self) -> None:
+        if self.ordered and not self.crew.order.exists():
+            self.killed[self.ordered] += 1
+            self.ordered = ""
 
 
 @pytest.fixture
-def effects(db: None) -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE inbox_effect (connection_id bigint, remote_id text)")
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE inbox_effect")
+def account() -> Iterator[Account]:
+    with RunningSandbox(limits=False, index_lag=0) as sandbox:
+        sandbox.admin.config(webhook_batch=1, webhook_shuffle=True, webhook_duplicates=0.25, webhook_pauses=0.005)
+        yield Account(sandbox, random.Random(7))
 
 
-def prepare() -> str:
-    owner = User.objects.create_user("ann", "ann@example.com", "x")
-    app = Registration.objects.create(connector="signed", name="app", client_secret=SECRET)
-    for account in ("1", "2"):
-        made = Connection.objects.create(connector="signed", name=account, owner=owner, registration=app)
-        Connection.objects.filter(pk=made.pk).update(account_id=account, state="ok")
-    slug: str = addresses.make(app).names.get().slug
-    return slug
-
-
-class Sending:
-    """A vendor that delivers until it hears that it was taken, several callers at once."""
-
-    def __init__(self, web: Web, slug: str, events: Sequence[str]) -> None:
-        self.web, self.slug, self.queue, self.lock = web, slug, list(events), threading.Lock()
-        self.acknowledged: set[str] = set()
-        self.refused: Counter[int] = Counter()
-        self.threads = [threading.Thread(target=self._send) for _ in range(SENDERS)]
-
-    def _next(self) -> str:
-        with self.lock:
-            return self.queue.pop() if self.queue else ""
-
-    def _send(self) -> None:
-        with closing(self.web.caller()) as caller:
-            while key := self._next():
-                events = [{"id": key, "key": key, "account": str(1 + int(key) % 2)}]
-                while (status := self.web.deliver(self.slug, events, caller)) != 200:
-                    self.refused[status] += 1
-                    time.sleep(0.01)
-                self.acknowledged.add(key)
-
-    def run(self) -> None:
-        for one in self.threads:
-            one.start()
-
-    def progress(self, number: int) -> bool:
-        """True when so many more were sent, whatever that takes on a slow machine; False when all have arrived."""
-        wanted = max(0, len(self.queue) - number)
-        while len(self.queue) > wanted:
-            time.sleep(0.02)
-        if wanted:
-            return True
-        for one in self.threads:
-            one.join()
-        return False
-
-
-def start_worker(database_url: str, crash_at: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "syncline_host.settings"}
-    return subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env={**environment, "SYNCLINE_CRASH_AT": f"@{crash_at}"})
-
-
-def test_every_acknowledged_event_has_exactly_one_effect_whoever_is_killed(
-    effects: None, database_url: str, tmp_path: Path
-) -> None:
-    slug, dice, order = prepare(), random.Random(7), tmp_path / "order"
-    keys = [str(number) for number in range(DELIVERIES)]
-    again = [*keys, *dice.sample(keys, DELIVERIES // 3)]
-    dice.shuffle(again)
-    killed: Counter[str] = Counter()
-    crew = [start_worker(database_url, str(order)) for _ in range(2)]
+@pytest.fixture
+def crew(database_url: str, tmp_path: Path) -> Iterator[Crew]:
+    made = Crew(tmp_path, database_url)
     try:
-        with serving("--workers", "2", "--threads", "4", database_url=database_url) as web:
-            sending = Sending(web, slug, again)
-            sending.run()
-            while sending.progress(len(again) // KILLS):
-                if dice.random() < 0.5 and (pids := workers(web)):
-                    _kill(dice.choice(list(pids)), killed, "web")
-                elif dice.random() < 0.5:
-                    order.write_text(dice.choice(INBOX_POINTS))
-                else:
-                    _kill(dice.choice(crew).pid, killed, "worker")
-                killed["points"] += _replace(crew, database_url, str(order))
-        order.unlink(missing_ok=True)
-        _wait(crew, database_url, str(order))
+        made.start(SYNCLINE_WORKERS="1")
+        made.start(SYNCLINE_WORKERS="1")
+        yield made
     finally:
-        for one in crew:
-            one.kill()
-            one.wait()
-
-    assert sending.acknowledged == set(keys)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT remote_id, count(*) FROM inbox_effect GROUP BY remote_id")
-        effects_of = dict(cursor.fetchall())
-    print(f"\ndeliveries: {len(again)}, killed: {dict(killed)}, delivered again for want of an answer: {dict(sending.refused)}")
-    assert effects_of == dict.fromkeys(keys, 1)
-    assert set(InboxEvent.objects.values_list("state", flat=True)) == {"done"}
-    assert InboxEvent.objects.count() == DELIVERIES
-    assert killed["web"] >= 1
-    assert killed["worker"] + killed["points"] >= 1
+        made.bury_all()
 
 
-def _kill(pid: int, killed: Counter[str], what: str) -> None:
-    if psutil.pid_exists(pid):
-        os.kill(pid, signal.SIGKILL)
-        killed[what] += 1
+@pytest.fixture
+def web(crew: Crew) -> Iterator[Web]:
+    options = ("--workers", "2", "--threads", "4")
+    order = str(crew.order)
+    with (
+        serving(*options, app="tests.inbound.crashing", database_url=crew.database_url, crash_at=order) as running,
+        override_settings(SYNCLINE_ALLOW_LOOPBACK=True, SYNCLINE_PUBLIC_URL=running.url, ALLOWED_HOSTS=["*"]),
+    ):
+        yield running
 
 
-def _replace(crew: list[subprocess.Popen[bytes]], database_url: str, order: str) -> int:
-    """Puts new ones in the place of the dead; gives how many died at a point."""
-    points = 0
-    for place, one in enumerate(crew):
-        if one.poll() is not None:
-            points += one.returncode == 137
-            crew[place] = start_worker(database_url, order)
-    return points
+def follow(account: Account, web: Web) -> None:
+    """Our companies are those of the account, by what it tells alone."""
+    user = User.objects.create_superuser("ann", "ann@example.org", "x")
+    connection = connect_by_oauth(user, account.sandbox)
+    catalog.refresh(connection)
+    make_sync(connection, user, "companies.company", "companies", direction="pull")
+    slug = addresses.make(Registration.objects.get()).names.get().slug
+    account.sandbox.admin.subscribe(f"{web.url}/hooks/{slug}/", *EVENTS, secret=CLIENT_SECRET)
 
 
-def _wait(crew: list[subprocess.Popen[bytes]], database_url: str, order: str) -> None:
-    until = time.monotonic() + 60
-    while InboxEvent.objects.filter(state="waiting").exists():
+def wait(account: Account) -> None:
+    """Until nothing is to be delivered, dispatched or fetched any more."""
+    until = time.monotonic() + WITHIN
+
+    def rests() -> bool:
+        events = InboxEvent.objects.filter(state="waiting").count()
+        return not account.count("waiting") and not events and not Run.objects.filter(state__in=Run.ACTIVE).exists()
+
+    while not rests():
         assert time.monotonic() < until, "Not all events were settled."
-        _replace(crew, database_url, order)
-        time.sleep(0.1)
+        time.sleep(0.2)
+
+
+def test_every_acknowledged_event_has_exactly_one_effect_whoever_is_killed(account: Account, web: Web, crew: Crew) -> None:
+    follow(account, web)
+    killer, begun, shots = Killer(web, crew, random.Random(7)), time.monotonic(), 0
+    while account.count("told") < DELIVERIES * 3 // 4 or account.count("waiting"):
+        if account.count("told") < DELIVERIES * 3 // 4 and account.count("waiting") < FLOOD:
+            account.go_on()
+            if account.edits % (REST * EDITS) == 0:
+                wait(account)
+        if account.count("acknowledged") * KILLS >= shots * DELIVERIES:
+            killer.step()
+            shots += 1
+        time.sleep(0.05)
+    killer.rest()
+    delivered = time.monotonic() - begun
+    wait(account)
+
+    acknowledged, counted = account.sandbox.admin.acknowledged(), account.sandbox.admin.webhooks()
+    print(
+        f"\nevents: {counted['told']} of {len(account.values)} companies, deliveries: {counted['deliveries']}"
+        f" ({counted['refused']} without an answer, {len(acknowledged) - len(set(acknowledged))} of the others repeated),"
+        f" killed: {dict(killer.killed)}, {delivered:.0f} s until told, {time.monotonic() - begun:.0f} s until settled,"
+        f" {sum(written().values())} rows written by {Run.objects.count()} runs"
+    )
+    kept = Counter(int(key.split(":")[0]) for key in InboxEvent.objects.values_list("key", flat=True))
+    assert kept == Counter(set(acknowledged))
+    assert len(kept) == counted["told"]
+    assert set(InboxEvent.objects.values_list("state", flat=True)) == {"done"}
+    assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
+    compare(account.sandbox.admin)
+    too_often = {id_: times for id_, times in written().items() if times > account.values[id_]}
+    assert too_often == {}
+    assert killer.killed["web"] + killer.killed["worker"] + killer.killed["supervisor"] >= KILLS // 2
+    assert killer.at(WEB_POINTS) >= 1
+    assert killer.at(WORKER_POINTS) >= 1

@@ -17,8 +17,8 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 from django.test import override_settings
 from syncline.catalog import service as catalog
-from syncline.ledger.models import Entry, Link
-from syncline.ledger.pulled import Arrival, Checkpoint, Listed
+from syncline.ledger.models import Entry
+from syncline.ledger.pulled import Checkpoint, Listed
 from syncline.runs.crash import PULL_POINTS
 from syncline.runs.execute import work
 from syncline.runs.models import Run, RunPart
@@ -29,6 +29,8 @@ from syncline.syncs.models import Sync
 from syncline_companies.models import Company
 from syncline_host.demo.scenario import connect_by_token, make_sync
 from syncline_hubspot.sandbox.process import RunningSandbox
+
+from tests.inbound.books import compare
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 RECORDS, KILLS, LOT = 1500, 50, 100
@@ -127,21 +129,6 @@ def calls_of(account: Account) -> int:
     return int(account.sandbox.admin.counters()["read_calls"])
 
 
-def check(account: Account) -> None:
-    """Each company there is one here, with its values; the ledger knows it once, and every change once."""
-    there = {record["id"]: record["properties"] for record in account.sandbox.admin.live("companies")}
-    links = dict(Link.objects.filter(object_type="companies").values_list("remote_id", "local_key"))
-    here = {str(c.pk): (c.name, c.description) for c in Company.objects.all()}
-    assert links.keys() == there.keys()
-    assert sorted(links.values()) == sorted(here)
-    wrong = [id_ for id_, p in there.items() if here[links[id_]] != (p["name"], p.get("description") or "")]
-    assert wrong == []
-    assert Arrival.objects.count() == 0
-    created = Counter(Entry.objects.filter(status="created").values_list("link_id", flat=True))
-    assert set(created.values()) == {1}
-    assert len(created) == len(there)
-
-
 def check_run(run: Run, account: Account, kind: str) -> None:
     run.refresh_from_db()
     assert run.state == Run.State.SUCCEEDED, run.reason
@@ -167,7 +154,7 @@ def test_a_pull_killed_there_goes_on_where_it_stood(account: Account, point: str
     assert ended(fork(run)) == 0
 
     check_run(run, account, Run.Kind.FULL)
-    check(account)
+    compare(account.sandbox.admin)
     pages_left = (RECORDS - before) // 100
     assert calls_of(account) - calls <= pages_left + 20
 
@@ -182,7 +169,7 @@ def test_fifty_kills_at_any_moment(account: Account, capsys: pytest.CaptureFixtu
             expire()
             RunPart.objects.filter(run=run, attempt__gt=4).update(attempt=1)  # a real worker is not killed eight times in a row
         check_run(run, account, kind)
-        check(account)
+        compare(account.sandbox.admin)
         runs += 1
         account.grow(dice.randrange(100, 400))
         account.edit(dice, 300)

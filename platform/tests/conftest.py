@@ -206,3 +206,18 @@ def estates(vendor: Vendor, db: None) -> Iterator[tuple[Any, Any]]:
 
     with world.plugins():
         yield world.estate("ann", vendor.url), world.estate("bob", vendor.url)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A `pulling.world.World`: an account in memory, users here, and syncs that pull or go both ways."""
+    from pulling.world import opened
+
+    with opened(monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def logged_in(world: Any, client: Any) -> None:
+    """`client` is the owner of the `world`."""
+    client.force_login(world.owner)

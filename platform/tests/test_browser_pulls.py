@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,23 @@ from django.contrib.auth.models import User
 from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import execute
 from syncline.runs.models import Run
-from syncline.runs.pull import noting, window
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
 from administering.browser import beside, opened  # noqa: E402
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, installed  # noqa: E402
+from pulling.world import World  # noqa: E402
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 PHONE = {"width": 375, "height": 740}
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(world: World) -> World:
     """Two syncs: one that pulls, with records for review, and one that goes both ways, with conflicts."""
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        made = World(account)
-        _conflicts(made)
-        _arrivals(made)
-        yield made
+    _conflicts(world)
+    _arrivals(world)
+    return world
 
 
 def _conflicts(world: World) -> None:

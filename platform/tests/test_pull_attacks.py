@@ -21,7 +21,7 @@ from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import claims, execute
 from syncline.runs.models import Run
-from syncline.runs.pull import noting, window
+from syncline.runs.pull import noting
 from syncline.runs.pull.decide import decide
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.push import prepare as preparation
@@ -31,22 +31,11 @@ from syncline.syncs.models import Sync
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pulling.world import World, WrittenPeople  # noqa: E402
 from pushing.lab import counts  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Link.State
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 def seed(world: World, number: int) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,16 @@ from syncline.ledger.pulled import Arrival, Conflict
 from syncline.runs import execute, removals
 from syncline.runs.models import PlanRow, Run, RunPart
 from syncline.runs.outcome import next_step
-from syncline.runs.pull import decide, noting, placing, window
+from syncline.runs.pull import decide, placing
 from syncline.syncs.models import Sync
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, installed  # noqa: E402
+from pulling.world import World  # noqa: E402
 from pushing.lab import counts  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 def shared(world: World, direction: str = "pull") -> tuple[Sync, Arrival, list[User]]:

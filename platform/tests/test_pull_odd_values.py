@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from syncline.runs import execute
 from syncline.runs.models import Run
-from syncline.runs.pull import window
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, installed  # noqa: E402
+from pulling.world import World  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.02)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 ODD = [

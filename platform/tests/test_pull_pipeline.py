@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,28 +14,17 @@ from syncline.contract import Page, RemoteRecord
 from syncline.ledger.models import Entry, Link
 from syncline.runs import execute
 from syncline.runs.models import Run
-from syncline.runs.pull import noting, window
+from syncline.runs.pull import window
 from syncline.runs.pull.start import pull_ids
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pulling.world import World, WrittenPeople  # noqa: E402
 from pushing.lab import counts  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Link.State
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 def seed(world: World, number: int, start: int = 0) -> list[str]:

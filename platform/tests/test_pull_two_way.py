@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from syncline.ledger.models import Link
 from syncline.ledger.pulled import Conflict
 from syncline.runs import execute
 from syncline.runs.models import Run
-from syncline.runs.pull import noting, window
 from syncline.runs.pull.decide import decide
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.start import push_keys
@@ -30,22 +28,11 @@ from syncline.syncs.models import Sync
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pulling.world import World, WrittenPeople  # noqa: E402
 from pushing.lab import counts  # noqa: E402
 
 database = pytest.mark.django_db(transaction=True)
 State = Link.State
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 def both(world: World, number: int, **options: Any) -> tuple[Sync, list[str], list[User]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from syncline.contract import AuthError, Permanent
 from syncline.ledger.models import Link
 from syncline.runs import execute
 from syncline.runs.models import Run, RunPart
-from syncline.runs.pull import noting, steps, window
+from syncline.runs.pull import steps, window
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.start import cancel, start_run
 from syncline.syncs.models import Sync
@@ -21,21 +20,10 @@ from syncline.syncs.models import Sync
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from pulling.account import Account  # noqa: E402
-from pulling.world import World, WrittenPeople, installed  # noqa: E402
+from pulling.world import World, WrittenPeople  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 State = Link.State
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
-    monkeypatch.setattr(noting, "PAUSE", 0.05)
-    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
-    account = Account()
-    with installed(account):
-        yield World(account)
 
 
 def seed(world: World, number: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The house in which everything is killed: a PostgreSQL of its own, a sandbox, and workers as an operator would start them.
+"""The house in which everything is killed: a PostgreSQL of its own, and workers as an operator would start them.
 
 A worker is `syncline worker` with small batches, a quick clock and short leases, so that much happens between two kills.
 """
@@ -45,9 +45,11 @@ class Worker:
 
 
 @dataclass
-class House:
+class Crew:
+    """Workers of one database. `state`: where their logs are, and the order to end."""
+
     state: Path
-    database: LocalDatabase
+    database_url: str
     workers: list[Worker] = field(default_factory=list)
     buried: list[Worker] = field(default_factory=list)  # their logs are read in the end
 
@@ -59,8 +61,7 @@ class House:
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "DATABASE_URL": self.database.url(NAME),
-            "SYNCLINE_STATE": str(self.state),
+            "DATABASE_URL": self.database_url,
             "DJANGO_SETTINGS_MODULE": "syncline_host.settings",
             "SYNCLINE_ALLOW_LOOPBACK": "1",
         }
@@ -85,6 +86,18 @@ class House:
         self.workers.remove(worker)
         self.buried.append(worker)
 
+    def bury_all(self) -> None:
+        for worker in list(self.workers):
+            self.bury(worker)
+
+
+@dataclass(kw_only=True)
+class House(Crew):
+    database: LocalDatabase
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "SYNCLINE_STATE": str(self.state)}
+
     def restart_database(self) -> None:
         """As after a crash of the server: no connection is told, and the log is replayed."""
         self.database._pg("pg_ctl", "restart", "-w", "-m", "immediate", *self.database._start_options())
@@ -95,9 +108,8 @@ def opened(state: Path) -> Iterator[House]:
     database = LocalDatabase(state)
     with database.used():
         ensure_database(database.url(NAME), fresh=True)
-        house = House(state, database)
+        house = House(state, database.url(NAME), database=database)
         try:
             yield house
         finally:
-            for worker in list(house.workers):
-                house.bury(worker)
+            house.bury_all()

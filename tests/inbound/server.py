@@ -1,4 +1,4 @@
-"""Starts that web server, and sends to it what the signed vendor would."""
+"""Starts a web server as in production, and sends to it what the signed vendor would."""
 
 from __future__ import annotations
 
@@ -51,15 +51,17 @@ def post(caller: http.client.HTTPConnection, path: str, body: bytes, headers: di
 
 
 @contextmanager
-def serving(*options: str, database_url: str = "") -> Iterator[Web]:
+def serving(*options: str, app: str = "tests.inbound.web", database_url: str = "", crash_at: str = "") -> Iterator[Web]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
         port = listener.getsockname()[1]
-        argv = [sys.executable, "-m", "gunicorn", "tests.inbound.web", "--bind", f"fd://{listener.fileno()}"]
+        argv = [sys.executable, "-m", "gunicorn", app, "--bind", f"fd://{listener.fileno()}"]
         environment = {**os.environ, "SYNCLINE_PUBLIC_URL": f"http://127.0.0.1:{port}", "SYNCLINE_LOG_LEVEL": "ERROR"}
         if database_url:
             environment["DATABASE_URL"] = database_url
+        if crash_at:
+            environment["SYNCLINE_CRASH_AT"] = f"@{crash_at}"
         process = subprocess.Popen(
             [*argv, "--log-level", "error", *options], cwd=ROOT, env=environment, pass_fds=(listener.fileno(),)
         )

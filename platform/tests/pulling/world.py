@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Lower
 from pushing.lab import Lab, People, Teams
@@ -32,7 +33,9 @@ from syncline.contract import (
 from syncline.contract.values import Value
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Checkpoint, Conflict
+from syncline.runs import execute
 from syncline.runs.models import Run
+from syncline.runs.pull import noting, window
 from syncline.syncs.engine import Direction
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 from syncline.syncs.publish import publish
@@ -194,3 +197,14 @@ class World(Lab):
 
     def changes(self, sync: Sync) -> Run:
         return self.run(sync, Run.Kind.CHANGES)
+
+
+@contextmanager
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world in which nobody waits long, and whose clocks agree with the account's."""
+    monkeypatch.setattr(execute, "backoff", lambda _attempt: 0.05)
+    monkeypatch.setattr(noting, "PAUSE", 0.05)
+    monkeypatch.setattr(window, "CLOCKS_APART", 0.0)
+    account = Account()
+    with installed(account):
+        yield World(account)

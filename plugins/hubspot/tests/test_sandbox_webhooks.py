@@ -69,7 +69,9 @@ def sandbox(running: RunningSandbox) -> Iterator[RunningSandbox]:
     running.admin.reset()
     yield running
     running.admin.unsubscribe()
-    running.admin.config(webhook_timeout_s=5.0, webhook_batch=100, webhook_duplicates=0.0, webhook_shuffle=False)
+    running.admin.config(
+        webhook_timeout_s=5.0, webhook_batch=100, webhook_pauses=1.0, webhook_duplicates=0.0, webhook_shuffle=False
+    )
 
 
 def until(reached: Callable[[], bool], within: float = 10.0) -> None:
@@ -199,6 +201,16 @@ def test_what_is_not_acknowledged_comes_again_with_the_clock_and_is_given_up_aft
         sandbox.admin.advance(86_400)
     assert settled(sandbox)["given_up"] == 1
     assert len(listener.deliveries) == 4 + 11
+
+
+def test_it_comes_again_at_once_where_nobody_wants_to_wait(sandbox: RunningSandbox, listener: Listener) -> None:
+    listener.answers = [500, 401]
+    (company,) = sandbox.admin.seed("companies", [{"name": "A"}])
+    sandbox.admin.config(webhook_pauses=0.001)
+    sandbox.admin.subscribe(listener.url)
+    sandbox.admin.patch("companies", company, {"name": "B"})
+    assert settled(sandbox)["acknowledged"] == 1
+    assert [each["attemptNumber"] for each in listener.events] == [0, 1, 2]
 
 
 def test_an_answer_that_takes_too_long_is_none(sandbox: RunningSandbox, listener: Listener) -> None:

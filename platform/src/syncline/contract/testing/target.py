@@ -19,6 +19,7 @@ from syncline.contract import ConnectorSpec, DatasetInfo, MatchStep, Property, S
 
 from .check import Breach
 from .delivery import Delivery
+from .sandbox import end
 
 START_TIMEOUT = 20.0
 
@@ -108,7 +109,7 @@ def started(sandbox: Sandbox) -> Iterator[Mapping[str, Any]]:
         try:
             yield _ready(process, command)
         finally:
-            _end(process)
+            end(process)
 
 
 def _ready(process: subprocess.Popen[bytes], command: Sequence[str]) -> Mapping[str, Any]:
@@ -128,11 +129,3 @@ def _first_line(stream: IO[bytes] | None, seconds: float) -> bytes:
         raise ValueError("The process has no standard output to read.")
     readable, _, _ = select.select([stream], [], [], seconds)
     return stream.readline() if readable else b""
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()

@@ -35,6 +35,8 @@ class Config:
     """Events of one delivery, 100 at most."""
     webhook_duplicates: float = 0.0
     """Share of the acknowledged deliveries that come once more."""
+    webhook_pauses: float = 1.0
+    """Factor of the pauses before another attempt."""
     webhook_shuffle: bool = False
     """Events come in any order, and deliveries overtake each other."""
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any
 
 import requests
-
-START_WITHIN_S = 20
+from syncline.contract.testing.sandbox import SandboxProcess
 
 
 class Admin:
@@ -153,60 +148,32 @@ class Admin:
         return found
 
 
-class RunningSandbox:
+class RunningSandbox(SandboxProcess):
     """`with RunningSandbox(limits=False) as sandbox:` — options as those of the command line, underscores for dashes.
 
     `.url` and `.token` are what a connection needs, `.admin` steers it. The process ends with the block, or with its parent.
     """
 
+    admin: Admin
+
     def __init__(self, *, limits: bool = True, redirect_uri: str | list[str] = (), **options: Any) -> None:  # type: ignore[assignment]
         uris = [redirect_uri] if isinstance(redirect_uri, str) else list(redirect_uri)
-        self._arguments = ["--with-parent", "--limits", "on" if limits else "off"]
+        arguments = ["--limits", "on" if limits else "off"]
         for name, value in (*options.items(), *(("redirect_uri", uri) for uri in uris)):
-            self._arguments += [f"--{name.replace('_', '-')}", str(value)]
-        self._process: subprocess.Popen[str] | None = None
+            arguments += [f"--{name.replace('_', '-')}", str(value)]
+        super().__init__("syncline_hubspot.sandbox", *arguments)
         self._http = requests.Session()
-        self.url = ""
-        self.token = ""
 
-    def start(self) -> RunningSandbox:
-        command = [sys.executable, "-m", "syncline_hubspot.sandbox", *self._arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        if self._process.stdout is None:
-            raise RuntimeError("The sandbox's output cannot be read.")
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait(START_WITHIN_S)
-            self.stop()
-            raise RuntimeError(f"The HubSpot sandbox ended with code {code} before it listened; its message stands above.")
-        ready = json.loads(line)
-        self.url, self.token = ready["url"], ready["token"]
+    def opened(self, ready: Mapping[str, Any]) -> None:
+        super().opened(ready)
         self.admin = Admin(self.url)
-        return self
+
+    def closed(self) -> None:
+        self._http.close()
+        if self.url:
+            self.admin.close()
 
     def request(self, method: str, path: str, body: Any = None, *, token: str = "", **query: Any) -> requests.Response:
         """One call of HubSpot's API with the private token, or another; the answer as it is, errors too."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
         return self._http.request(method, self.url + path, json=body, params=query, headers=headers, timeout=60)
-
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        self._http.close()
-        if process is None:
-            return
-        with contextlib.suppress(AttributeError):
-            self.admin.close()
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-    def __enter__(self) -> RunningSandbox:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()

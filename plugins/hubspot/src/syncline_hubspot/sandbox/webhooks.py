@@ -143,7 +143,8 @@ class Webhooks:
                 self._plan(one.events, one.attempt, self.random.random())
         elif one.attempt < len(PAUSES):
             self.counts["refused"] += 1
-            self._plan(one.events, one.attempt + 1, PAUSES[one.attempt] * self.random.uniform(0.5, 1.0))
+            pause = PAUSES[one.attempt] * self.config.webhook_pauses
+            self._plan(one.events, one.attempt + 1, pause * self.random.uniform(0.5, 1.0))
         else:
             self.counts["given_up"] += len(one.events)
 

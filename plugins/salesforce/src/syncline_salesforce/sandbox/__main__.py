@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import os
-import socket
-import sys
 
-import uvicorn
+from syncline.contract.testing import sandbox
 
 from .app import create_app
 from .oauth import CLIENT, SECRET
 from .server import Server
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="syncline_salesforce.sandbox", description="A local Salesforce for trying and testing.")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--with-parent", action="store_true", help="end when the parent process does")
-    return parser.parse_args()
-
-
-async def _served(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
-    watch = asyncio.create_task(_watch(server, parent)) if parent else None
-    await server.serve(sockets=[listener])
-    if watch:
-        watch.cancel()
-
-
-async def _watch(server: uvicorn.Server, parent: int) -> None:
-    while os.getppid() == parent:
-        await asyncio.sleep(0.25)
-    server.should_exit = True
-
-
-def _listener(port: int) -> socket.socket:
-    try:
-        return socket.create_server(("127.0.0.1", port))
-    except OSError as error:
-        raise SystemExit(f"The sandbox cannot listen on port {port}: {error.strerror}. Take --port 0 for a free one.") from error
-
-
 def main() -> int:
-    given = _arguments()
-    parent = os.getppid() if given.with_parent else None
-    server, listener = Server(), _listener(given.port)
-    # asyncio leaves Nagle's algorithm on for such a socket: every answer would wait 40 ms for the client's acknowledgement
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    told = {"url": url, "token": server.token, "client_id": CLIENT, "client_secret": SECRET}
-    sys.stdout.write(json.dumps(told) + "\n")
-    sys.stdout.flush()
-    settings = uvicorn.Config(
-        create_app(server),
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=65_536,
-    )
-    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(_served(uvicorn.Server(settings), listener, parent))
+    parser = argparse.ArgumentParser(prog="syncline_salesforce.sandbox", description="A local Salesforce for trying and testing.")
+    sandbox.add_options(parser)
+    given, server = parser.parse_args(), Server()
+    told = {"token": server.token, "client_id": CLIENT, "client_secret": SECRET}
+    listener, longest = sandbox.listen(given.port), 65_536  # bytes of a request's head: a query may be long
+    sandbox.serve(create_app(server), listener, told, with_parent=given.with_parent, h11_max_incomplete_event_size=longest)
     return 0
 
 

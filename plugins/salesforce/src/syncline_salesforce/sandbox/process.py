@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Any
 
 import requests
-
-START_WITHIN_S = 20
+from syncline.contract.testing.sandbox import SandboxProcess
 
 
 class Admin:
@@ -72,49 +67,23 @@ class Admin:
         return found
 
 
-class RunningSandbox:
+class RunningSandbox(SandboxProcess):
     """`with RunningSandbox() as sandbox:` — `.url` and `.token` are what a connection needs, `.admin` steers it.
 
     The process ends with the block, or with its parent.
     """
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self.url = self.token = self.client_id = self.client_secret = ""
+    admin: Admin
 
-    def start(self) -> RunningSandbox:
-        command = [sys.executable, "-m", "syncline_salesforce.sandbox", "--with-parent"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        if self._process.stdout is None:
-            raise RuntimeError("The sandbox's output cannot be read.")
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait(START_WITHIN_S)
-            self.stop()
-            raise RuntimeError(f"The Salesforce sandbox ended with code {code} before it listened; its message stands above.")
-        ready = json.loads(line)
-        self.url, self.token = ready["url"], ready["token"]
+    def __init__(self) -> None:
+        super().__init__("syncline_salesforce.sandbox")
+        self.client_id = self.client_secret = ""
+
+    def opened(self, ready: Mapping[str, Any]) -> None:
+        super().opened(ready)
         self.client_id, self.client_secret = ready["client_id"], ready["client_secret"]
         self.admin = Admin(self.url)
-        return self
 
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
+    def closed(self) -> None:
         if self.url:
             self.admin.close()
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-    def __enter__(self) -> RunningSandbox:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
