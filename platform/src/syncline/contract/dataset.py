@@ -52,7 +52,8 @@ class DatasetInfo:
     `model`: label of the Django model whose admin page shows the record panel.
     `writes`: what `Dataset.write` can do, of CREATE, UPDATE and DELETE; empty where nothing can be pulled into it.
     `write_permissions`: `app.codename` each, which the connection's owner needs for pulls into it.
-    `modified`: name of the field that holds when a record was last changed here, "" when there is none.
+    `modified`: name of the field that holds when a record was last changed here, as a datetime with a time zone; "" when there
+    is none. Of a record where it is anything else, nobody knows: what both sides changed is then for review.
     """
 
     key: str

@@ -140,7 +140,7 @@ class ObjectType:
     `key_property`: what that property looks like, for connectors whose objects can carry one.
     `page_size`: records a listing page holds, for choosing the cheaper way of matching.
     `pull_since`: whether `pull` can give just what was created or changed since a moment. `pull_archived`: whether it can give
-    records that were archived. `pull_history`: whether it can tell earlier values of a property.
+    records that were archived. `pull_history`: whether it, and `fetch`, can tell earlier values of a property.
     `count`: about how many records there were at discovery, None when unknown.
     `bulk_rows`: records one bulk job may have (see `submit`), 0 when this object is not written in bulk.
     `bulk_match`: properties by which a bulk job can find existing records itself, by the vendor's own rule.

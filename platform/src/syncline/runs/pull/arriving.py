@@ -20,7 +20,7 @@ from syncline.ledger.pulled import Arrival
 from syncline.ledger.records import Problem
 from syncline.runs import crash
 from syncline.runs.push import index_rows
-from syncline.syncs.engine.threeway import newest
+from syncline.syncs.engine.threeway import UNKNOWN, moments
 
 from . import deciding, gone, known, local, noting, references, settling
 from .ground import Ground
@@ -197,8 +197,8 @@ def _second_look(
         state = Link.State.WAITING if refs.missing.code == "waiting" else Link.State.REJECTED
         counter = "waiting" if state == Link.State.WAITING else "rejected"
         return Refused(record, state, refs.missing, counter, link, deciding.brief(flow, record))
-    newer = newest(record.modified_at, ours.modified) if ours else None
-    return deciding.arrived(flow, record, link, place.local_key, mapped, refs, ours.values if ours else None, newer)
+    changed = moments(record, ours.modified) if ours else UNKNOWN
+    return deciding.arrived(flow, record, link, place.local_key, mapped, refs, ours.values if ours else None, changed)
 
 
 # writing

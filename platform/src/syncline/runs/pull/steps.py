@@ -177,6 +177,7 @@ def fetched(opened: Ground, ids: Sequence[str]) -> list[RemoteRecord]:
         ids=list(ids),
         properties=list(flow.inbound.properties),
         associations=list(dict.fromkeys(r.object_type for r in flow.inbound.references)),
+        history=flow.history,
     )
     records: dict[str, RemoteRecord] = {}
     for asked in ids:

@@ -53,6 +53,7 @@ class Window:
             until=self.until if self.since else None,
             archived=self.archived,
             associations=() if self.archived else tuple(dict.fromkeys(r.object_type for r in flow.inbound.references)),
+            history=() if self.archived else flow.history,
         )
 
     def then(self) -> Window:

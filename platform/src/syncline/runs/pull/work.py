@@ -18,7 +18,8 @@ from .glance import Glances
 class Inflow:
     """What does not change during a part. `shared`: properties that both sides may change; none in a plain pull.
 
-    `whole`: a full listing is going on, so that what shares an identity with others is not known yet.
+    `history`: those of them whose earlier values are asked for. `whole`: a full listing is going on, so that what shares an
+    identity with others is not known yet.
     """
 
     sync_id: int
@@ -30,6 +31,7 @@ class Inflow:
     mode: str
     deletes: bool
     whole: bool = False
+    history: tuple[str, ...] = ()
 
     @property
     def shared(self) -> Mapping[str, str]:

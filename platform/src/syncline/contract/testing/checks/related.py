@@ -83,7 +83,7 @@ def merged(lab: Lab) -> None:
 
 @check("history", *BOTH)
 def history(lab: Lab) -> None:
-    """`history` gives a property's values, the newest first, each with the moment from which it was there."""
+    """`history` gives a property's values, the newest first, each with the moment from which it was there, alike by `fetch`."""
     declared(lab.object_type.pull_history, "`pull_history`")
     name = lab.telling()
     first, second = lab.changes(2)
@@ -95,6 +95,8 @@ def history(lab: Lab) -> None:
     wanted = [second.properties[name], first.properties[name]]
     got = [past.value for past in told]
     expect(got == wanted, f"`{name}` was {wanted[1]!r} and then {wanted[0]!r}, but the history gave {got}.")
+    fetched = lab.fetch([remote_id], [name], history=(name,))[remote_id].history.get(name, ())
+    expect(fetched == told, f"The history of `{name}` came as {told} by `pull`, but as {fetched} by `fetch`.")
     moments = [past.at for past in told]
     expect(all(moment.tzinfo for moment in moments), f"Moments in the history of `{name}` have no time zone: {moments}.")
     expect(moments[0] > moments[1], f"The newest value of `{name}` must come first, with the latest moment: {moments}.")
