@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pushing.vendor import Fake, Held, Vendor
-from syncline.contract import ObjectType, Page, PastValue, PullRequest, PushResult, RemoteRecord, Session, Value, hookimpl
+from syncline.contract import (
+    ObjectType,
+    Page,
+    PastValue,
+    Permanent,
+    PullRequest,
+    PushResult,
+    RemoteRecord,
+    Session,
+    Value,
+    hookimpl,
+)
 from syncline.contract.values import Change
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -25,13 +36,17 @@ class Moments:
 
 
 class Account(Vendor):
-    """`page`: records on a page. `bend`: what a listing is made into before it is given. `tells`: earlier values."""
+    """`page`: records on a page. `bend`: what a listing is made into before it is given. `tells`: earlier values.
+
+    `refuses`: whether a call that asks for these ids is refused as a whole.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.page, self.moments, self.now, self.tells = 10, Moments(), START, True
         self.bend: Bend = lambda pages: pages
         self.fetched: list[str] = []
+        self.refuses: Callable[[Sequence[str]], bool] = lambda _ids: False
         self.requests: list[PullRequest] = []
         self.team_of: dict[str, set[str]] = {}
         self.ids = itertools.count(100)
@@ -128,7 +143,10 @@ class PulledFake(Fake):
         associations: Sequence[str],
         history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
+        self.vendor.fetches += 1
         self.vendor.fetched += ids
+        if self.vendor.refuses(ids):
+            raise Permanent("An id is no number.")
         table, found = self.vendor.tables[object_type.key], {}
         for asked in ids:
             held = table.get(asked)

@@ -89,6 +89,7 @@ ARRIVAL_STEPS: Final = {
     "contradiction": "Decide in the review list: link it to our record if they are the same, else create it as one of its own.",
     "gone_here": "Delete it in the account too, or take it in anew in the review list.",
     "kept_here": "See why our app keeps the record; then try again in the review list.",
+    "refused_id": "Nothing to do if the account has no such ids; else see the reason, and try again in the review list.",
     "waiting": "Nothing to do: it is taken up as soon as the other record is here.",
     "not_found": "Nothing to do if it was deleted on purpose; else unlink it in the ledger and try again.",
     "conflict": "A unique value belongs to another record here: correct one of the two, or link them in the review list.",

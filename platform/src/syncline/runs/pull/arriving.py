@@ -54,11 +54,12 @@ def land(
     age: Callable[[], float],
     lag: float = 0.0,
     nameless: int = 0,
+    refused: Sequence[Refused] = (),
     counted: bool = True,
     approved: bool = False,
 ) -> Counter[str]:
     """`also`: what else belongs into the transaction. `age`: seconds since the records were asked for; `lag`: how much older what
-    the system shows may be. `counted`: as read. `nameless`: records that came without an id.
+    the system shows may be. `counted`: as read. `nameless`: records that came without an id; `refused`: those that did not come.
 
     `approved`: a person lets what is gone there be deleted here. Gives what was counted.
     """
@@ -67,7 +68,8 @@ def land(
         writer.hold(cursor, ground.job.claim.fence, "FOR NO KEY UPDATE")
         counts = _land(cursor, ground, records, (age, lag), approved)
         counts["read"] = len(records) + nameless if counted else 0
-        counts["rejected"] += noting.nameless(ground, nameless)
+        counts["rejected"] += noting.nameless(ground, nameless) + len(refused)
+        noting.problems(cursor, ground, refused, ())
         also(cursor)
         writer.advance(cursor, ground.job.claim.fence, counts)
     ground.flow.glances.forget(records)

@@ -10,6 +10,7 @@ from syncline.contract import Op, RemoteRecord, Status, Value
 from syncline.ledger.records import Problem, Scope
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.engine.inbound import InboundMapping
+from syncline.syncs.engine.threeway import Side, newest
 
 from .glance import Glances
 
@@ -64,7 +65,7 @@ class Known:
 
     def outdates(self, record: RemoteRecord) -> bool:
         """Whether the record may be older than what the link says."""
-        return self.fresher or (self.lately is not None and (record.modified_at is None or record.modified_at <= self.lately))
+        return self.fresher or (self.lately is not None and newest(record.modified_at, self.lately) is not Side.THERE)
 
 
 @dataclass(frozen=True, slots=True)
