@@ -95,7 +95,9 @@ class TestIdsThatAreRefused:
 class TestIdsThatNoDatabaseTakes:
     @pytest.mark.parametrize("how", ["listed", "fetched"])
     @pytest.mark.parametrize("odd", ["a\0b", "\ud800"], ids=repr)
-    def test_merged_and_associated_ids_hold_up_nothing(self, world: World, how: str, odd: str) -> None:
+    def test_merged_and_associated_ids_hold_up_nothing(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, how: str, odd: str
+    ) -> None:
         ids = seed(world, 3)
         sync = world.pulling(teams=True)
         record = world.vendor.record
@@ -104,7 +106,7 @@ class TestIdsThatNoDatabaseTakes:
             found = record(held, *given)
             return replace(found, merged=(odd,), associations={"teams": (odd,)} if held.id == ids[1] else {})
 
-        world.vendor.record = with_odd_ids  # type: ignore[method-assign]
+        monkeypatch.setattr(world.vendor, "record", with_odd_ids)
         run = pull_records(sync, ids) if how == "fetched" else world.run(sync)
         execute.work(20)
 
@@ -116,7 +118,7 @@ class TestIdsThatNoDatabaseTakes:
 
 
 class TestMoments:
-    def test_a_record_changed_at_a_time_of_no_zone_arrives(self, world: World) -> None:
+    def test_a_record_changed_at_a_time_of_no_zone_arrives(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         ids = seed(world, 2)
         world.vendor.lag = 60.0
         sync = world.pulling("two_way")
@@ -127,7 +129,7 @@ class TestMoments:
             return replace(record(held, *given), modified_at=dt.datetime(2026, 1, 1))
 
         world.vendor.edit(ids[0], city="Moved")
-        world.vendor.record = without_zone  # type: ignore[method-assign]
+        monkeypatch.setattr(world.vendor, "record", without_zone)
         run = world.changes(sync)
 
         assert run.state == Run.State.SUCCEEDED, run.reason

@@ -202,6 +202,18 @@ class FetchesNoAssociations(Fetching):
         return {key: replace(one, associations={}) for key, one in found.items()}
 
 
+@breaks("empty-values")
+class FetchesNothingOfWhatIsEmpty(Fetching):
+    """As many systems answer: what has no value is not mentioned."""
+
+    def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        return {key: replace(one, properties=filled(one)) for key, one in found.items()}
+
+
+def filled(one: RemoteRecord) -> dict[str, Value]:
+    return {name: value for name, value in one.properties.items() if value is not None}
+
+
 @breaks("history")
 class FetchesNoHistory(Fetching):
     def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:

@@ -138,15 +138,13 @@ def fetch_records(job: Job, *, approved: bool = False, told: Told = lambda _curs
         _stage(job)
     left = job.part.keys[int(job.part.cursor or 0) :]
     done = len(job.part.keys) - len(left)
-    for ids in pages.batched(left, FETCHED):
-        asked = time.monotonic()
-        found = asking.asked(opened, ids)
-        done += len(ids)
+    for found in asking.asked(opened, pages.batched(left, FETCHED)):
+        done += len(found.ids)
         arriving.land(
             opened,
             found.records,
-            _moved_to(job, done, ids, told),
-            age=_since(asked),
+            _moved_to(job, done, found.ids, told),
+            age=_since(found.at),
             counted=not job.part.round,
             approved=approved,
             refused=found.refused,
@@ -175,10 +173,8 @@ def look_for_missing(job: Job) -> None:
     if reason := missing.empty_listing(job):
         _say_empty(job, reason)
     else:
-        for ids in missing.ids(job):
-            asked = time.monotonic()
-            found = asking.asked(opened, ids)
-            arriving.land(opened, found.records, age=_since(asked), counted=False, refused=found.refused)
+        for found in asking.asked(opened, missing.ids(job)):
+            arriving.land(opened, found.records, age=_since(found.at), counted=False, refused=found.refused)
             if job.interrupted():
                 claims.release(job.claim.fence)
                 return

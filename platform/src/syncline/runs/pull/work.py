@@ -39,6 +39,11 @@ class Inflow:
         return self.mapping.owners
 
     @property
+    def referred(self) -> tuple[str, ...]:
+        """Object types whose associations are asked for."""
+        return tuple(dict.fromkeys(rule.object_type for rule in self.inbound.references))
+
+    @property
     def two_way(self) -> bool:
         return self.mapping.content.pushes
 
