@@ -44,7 +44,7 @@ class EventKind(StrEnum):
     DELETED = "deleted"
     RESTORED = "restored"
     MERGED = "merged"  # `others` were merged into `remote_id`
-    ERASED = "erased"  # deleted for good, by a person's right to it
+    ERASED = "erased"  # deleted for good, by a person's right to it: the host forgets its values
     UNKNOWN = "unknown"  # kept, and left alone
 
 

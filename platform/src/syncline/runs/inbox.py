@@ -20,11 +20,12 @@ from django.db.models.functions import Now
 from syncline import background
 from syncline.connections.models import ConnectionState
 from syncline.contract import SynclineError
+from syncline.contract.webhooks import EventKind
 from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
-from . import crash
+from . import crash, erasing
 from .pull.start import pull_ids
 
 State = InboxEvent.State
@@ -46,7 +47,7 @@ WITH due AS MATERIALIZED (
     WHERE connection_id = %s AND object_type = %s AND state = 'waiting' AND not_before <= statement_timestamp()
     GROUP BY remote_id ORDER BY min(id) LIMIT %s
 )
-SELECT e.id, e.remote_id, e.kind = 'merged', e.others, e.not_before <= statement_timestamp()
+SELECT e.id, e.remote_id, e.kind, e.others, e.not_before <= statement_timestamp()
 FROM syncline_inboxevent e JOIN due USING (remote_id)
 WHERE e.connection_id = %s AND e.object_type = %s AND e.state = 'waiting'
 ORDER BY e.id FOR UPDATE OF e SKIP LOCKED
@@ -71,11 +72,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise."""
+    """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise.
+
+    `erased`: what was kept of its record's values is to go.
+    """
 
     id: int
     remote_ids: tuple[str, ...]
     due: bool
+    erased: bool
 
 
 def install() -> None:
@@ -139,11 +144,16 @@ def _take(group: Group) -> list[Taken]:
             return []
         cursor.execute(_TAKE, [group.connection_id, group.object_type, RECORDS, group.connection_id, group.object_type])
         rows = cursor.fetchall()
-    return [Taken(id_, (remote_id, *(json.loads(others) if merged else ())), due) for id_, remote_id, merged, others, due in rows]
+    return [
+        Taken(id_, (remote_id, *(json.loads(others) if kind == EventKind.MERGED else ())), due, kind == EventKind.ERASED)
+        for id_, remote_id, kind, others, due in rows
+    ]
 
 
 def _lead(group: Group, taken: Sequence[Taken]) -> None:
     ids = list(dict.fromkeys(one for event in taken for one in event.remote_ids))
+    if erased := [one for event in taken if event.erased for one in event.remote_ids]:
+        erasing.forget(group.connection_id, group.object_type, erased)
     try:
         with transaction.atomic():
             syncs = pull_ids(group.connection_id, group.object_type, ids)
