@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothetically
 from hypothesis import strategies as st
 from syncline.connections.models import Connection, ConnectorState, Registration
-from syncline.contract import ConfigError
+from syncline.contract import Capability, ConfigError
 from syncline.contract.webhooks import Answer
 from syncline.inbox import addresses, intake, prepared, reading, store, timed, views
 from syncline.inbox.models import Delivery, InboxEvent, InboxKey, Refusal
@@ -324,7 +325,7 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
-    monkeypatch.setitem(reading._paces, "signed", timed.Pace())
+    monkeypatch.setitem(reading._paces, ("signed", Capability.PARSE), timed.Pace())
     begun = time.monotonic()
     answers = [here.post(b"sleep 0.6").status_code for _ in range(timed.MOST_STUCK + 3)]
     assert time.monotonic() - begun < 0.55  # those beyond the most were not even tried
@@ -334,6 +335,29 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     assert "Restart the web server" in causes[-1]
     time.sleep(0.7)
     assert here.post([event()]).status_code == 200  # they came back in the end
+
+
+@pytest.mark.parametrize(("hook", "answer", "kept"), [("verify", 503, 0), ("acknowledge", 204, 1)])
+def test_a_check_or_an_answer_that_does_not_come_back_holds_nobody_up(
+    here: World, monkeypatch: pytest.MonkeyPatch, hook: str, answer: int, kept: int
+) -> None:
+    """Not believed, the vendor is to deliver it again; stored, it is acknowledged by the default."""
+    from syncline.registry import connector
+
+    monkeypatch.setattr(reading, "VERIFY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setitem(reading._paces, ("signed", Capability(hook)), timed.Pace())
+    here.post([event("1")])
+    gate, before = threading.Event(), Delivery.objects.count()
+    monkeypatch.setattr(connector("signed").call, hook, lambda **_: gate.wait(10))
+    begun = time.monotonic()
+
+    answers = [here.post([event("2")]).status_code for _ in range(timed.MOST_STUCK + 3)]
+
+    assert time.monotonic() - begun < 2
+    gate.set()
+    assert set(answers) == {answer}
+    assert Delivery.objects.count() - before == kept * len(answers)
 
 
 def test_when_the_database_fails_the_vendor_is_to_deliver_again(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

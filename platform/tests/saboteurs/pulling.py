@@ -11,6 +11,7 @@ from syncline_notes.calls import get
 from syncline_notes.connector import PAGE, Notes, record
 
 from .breaks import breaks
+from .moving import filled
 
 INSTANT = timedelta(microseconds=1)
 
@@ -40,6 +41,13 @@ class GivesThePositionBefore(Notes):
 class ReadsAllFirst(Pulling):
     def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
         return iter(list(pages))
+
+
+@breaks("empty-values")
+class PullsNothingOfWhatIsEmpty(Pulling):
+    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        for page in pages:
+            yield replace(page, records=[replace(one, properties=filled(one)) for one in page.records])
 
 
 @breaks("pull-since")

@@ -24,7 +24,7 @@ from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
-from . import crash
+from . import crash, erasing
 from .pull.start import pull_ids
 from .stream import queueing
 
@@ -74,12 +74,14 @@ class Group:
 class Taken:
     """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise.
 
-    `remote_ids`: records to be asked for; none for a message, which is all there is.
+    `remote_ids`: records to be asked for; none for a message, which is all there is. `erased`: what was kept of its record's
+    values is to go.
     """
 
     id: int
     remote_ids: tuple[str, ...]
     due: bool
+    erased: bool
 
 
 def install() -> None:
@@ -143,7 +145,9 @@ def _take(group: Group) -> list[Taken]:
             return []
         cursor.execute(_TAKE, [group.connection_id, group.object_type, RECORDS, group.connection_id, group.object_type])
         rows = cursor.fetchall()
-    return [Taken(id_, _records(kind, remote_id, others), due) for id_, remote_id, kind, others, due in rows]
+    return [
+        Taken(id_, _records(kind, remote_id, others), due, kind == EventKind.ERASED) for id_, remote_id, kind, others, due in rows
+    ]
 
 
 def _records(kind: str, remote_id: str, others: str) -> tuple[str, ...]:
@@ -153,6 +157,8 @@ def _records(kind: str, remote_id: str, others: str) -> tuple[str, ...]:
 
 
 def _lead(group: Group, taken: Sequence[Taken]) -> None:
+    if erased := [one for event in taken if event.erased for one in event.remote_ids]:
+        erasing.forget(group.connection_id, group.object_type, erased)
     try:
         with transaction.atomic():
             _settle(taken, pulled=_pull(group, taken), passed_on=_pass_on(group, taken))

@@ -91,6 +91,7 @@ ARRIVAL_STEPS: Final = {
     "being_created": "Nothing to do: it is taken in once a push has found out whether it is ours.",
     "gone_here": "Delete it in the account too, or take it in anew in the review list.",
     "kept_here": "See why our app keeps the record; then try again in the review list.",
+    "refused_id": "Nothing to do if the account has no such ids; else see the reason, and try again in the review list.",
     "waiting": "Nothing to do: it is taken up as soon as the other record is here.",
     "not_found": "Nothing to do if it was deleted on purpose; else unlink it in the ledger and try again.",
     "conflict": "A unique value belongs to another record here: correct one of the two, or link them in the review list.",

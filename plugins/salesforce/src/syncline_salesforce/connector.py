@@ -145,6 +145,7 @@ class Salesforce(ConnectorSpec):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],  # noqa: ARG002 - records refer to others by fields
+        history: Sequence[str],  # noqa: ARG002 - kept of a few fields only, in objects of their own
     ) -> Mapping[str, RemoteRecord]:
         return reading.fetch(Client(session), object_type, ids, properties)
 

@@ -165,11 +165,13 @@ class Notes(ConnectorSpec):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
         found: dict[str, RemoteRecord] = {}
         for start in range(0, len(ids), BATCH):
-            answer = post(session, f"/{object_type.key}/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
-            found |= {note["asked"]: record(note, object_type, properties, associations) for note in answer["notes"]}
+            body = {"ids": list(ids[start : start + BATCH]), "history": list(history)}
+            answer = post(session, f"/{object_type.key}/read", body, repeatable=True)
+            found |= {note["asked"]: record(note, object_type, properties, associations, history) for note in answer["notes"]}
         return found
 
     @hookimpl

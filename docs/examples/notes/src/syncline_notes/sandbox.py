@@ -54,7 +54,7 @@ class Store:
             ("GET", "/fields"): lambda: {"fields": list(self.fields.values())},
             ("POST", "/fields"): lambda: self.add_field(body),
             ("GET", "/notes"): lambda: self.listed(query),
-            ("POST", "/notes/read"): lambda: {"notes": self.read(limited(body["ids"]))},
+            ("POST", "/notes/read"): lambda: {"notes": self.read(limited(body["ids"]), body["history"])},
             ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
             ("POST", "/notes/merge"): lambda: self.merge(body["into"], body["from"]),
@@ -91,10 +91,10 @@ class Store:
         shown = [self.shown(n, query.get("history", "").split(",")) for n in rest[:limit]]
         return {"notes": shown, "next": shown[-1]["id"] if len(rest) > limit else None}
 
-    def read(self, ids: list[str]) -> list[dict[str, Any]]:
+    def read(self, ids: list[str], history: Sequence[str] = ()) -> list[dict[str, Any]]:
         """An id that was merged into another note gives that note."""
         found = [(asked, self.notes.get(self.merged.get(asked, asked))) for asked in ids]
-        return [{"asked": asked, **self.shown(note)} for asked, note in found if note and not note["archived"]]
+        return [{"asked": asked, **self.shown(note, history)} for asked, note in found if note and not note["archived"]]
 
     def shown(self, note: dict[str, Any], history: Sequence[str] = ()) -> dict[str, Any]:
         return {**note, "past": {name: past for name, past in note["past"].items() if name in history}}

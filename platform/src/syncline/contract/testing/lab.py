@@ -230,9 +230,16 @@ class Lab:
         """The connector as another process has it: it remembers nothing of this one."""
         return cast(ConnectorSpec, Hooks(type(self.connector)())), self._session(LONG, 0.0, self.proxy.url)
 
-    def fetch(self, ids: Sequence[str], names: Sequence[str] = (), associations: Sequence[str] = ()) -> dict[str, RemoteRecord]:
+    def fetch(
+        self, ids: Sequence[str], names: Sequence[str] = (), associations: Sequence[str] = (), history: Sequence[str] = ()
+    ) -> dict[str, RemoteRecord]:
         found = self.call.fetch(
-            session=self.session(), object_type=self.object_type, ids=ids, properties=names, associations=associations
+            session=self.session(),
+            object_type=self.object_type,
+            ids=ids,
+            properties=names,
+            associations=associations,
+            history=history,
         )
         return dict(found)
 
