@@ -317,7 +317,7 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     assert set(answers) == {202}
     causes = list(Delivery.objects.order_by("pk").values_list("cause", flat=True))
     assert "took too long" in causes[0]
-    assert "Restart the web server" in causes[-1]
+    assert "Restart web server and workers" in causes[-1]
     time.sleep(0.7)
     assert here.post([event()]).status_code == 200  # they came back in the end
 

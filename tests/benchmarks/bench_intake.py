@@ -93,8 +93,8 @@ def prepare() -> str:
         cursor.execute("DROP TABLE IF EXISTS bare_delivery")
         cursor.execute("CREATE TABLE bare_delivery (id bigserial PRIMARY KEY, body bytea NOT NULL, at timestamptz DEFAULT now())")
     owner = User.objects.create_superuser("bench")
-    app = Registration.objects.create(connector="signed", name="bench", client_secret="signing-s3cr3t-canary")
-    made = Connection.objects.create(connector="signed", name="bench", owner=owner, registration=app)
+    app = Registration.objects.create(connector="brisk", name="bench", client_secret="signing-s3cr3t-canary")
+    made = Connection.objects.create(connector="brisk", name="bench", owner=owner, registration=app)
     Connection.objects.filter(pk=made.pk).update(account_id="1", state="ok")
     slug: str = addresses.make(app).names.get().slug
     return slug

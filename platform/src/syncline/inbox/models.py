@@ -20,13 +20,15 @@ def new_slug() -> str:
 class WebhookAddress(models.Model):
     """Where one vendor app, or one account, delivers to. Its names (see AddressName) are the last part of its URLs.
 
-    `secrets`: {"signing": [the newest first]}; the client secret of its registration counts as one more.
+    `secrets`: {"signing": [the newest first]}; the client secret of its registration counts as one more. `readings`: of unread
+    deliveries, begun and not ended since the last one that was.
     """
 
     registration = models.ForeignKey(Registration, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     connection = models.ForeignKey(Connection, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     enabled = models.BooleanField(default=True)
     secrets = EncryptedJSONField(blank=True, null=True, default=None)
+    readings = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -73,6 +75,7 @@ class Delivery(models.Model):
     """
 
     class State(models.TextChoices):
+        STORED = "stored", "waits to be read"
         READ = "read", "read"
         REPEATED = "repeated", "delivered before"
         UNREADABLE = "unreadable", "could not be read"
@@ -94,6 +97,7 @@ class Delivery(models.Model):
         indexes = (
             BrinIndex(fields=["received_at"], name="delivery_received"),
             models.Index(fields=["address", "-id"], name="delivery_latest"),
+            models.Index(fields=["address", "id"], name="delivery_unread", condition=models.Q(state="stored")),
         )
 
     def __str__(self) -> str:
