@@ -23,7 +23,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from syncline.connections.models import Connection, Registration
 from syncline.inbox import addresses
-from syncline.inbox.models import InboxEvent
+from syncline.inbox.models import Delivery, InboxEvent
 from syncline.runs.crash import INBOX_POINTS
 
 from tests.inbound.server import ROOT, Web, serving, workers
@@ -43,6 +43,9 @@ import json, os, sys, time
 sys.path.append("platform/tests")
 import django
 django.setup()
+from hooking import vendor
+from syncline import registry
+registry.using(registry.Registry(vendor.entries())).__enter__()
 from django.db import connection
 from syncline.runs import inbox
 
@@ -68,11 +71,11 @@ def effects(db: None) -> Iterator[None]:
         cursor.execute("DROP TABLE inbox_effect")
 
 
-def prepare() -> str:
+def prepare(key: str) -> str:
     owner = User.objects.create_user("ann", "ann@example.com", "x")
-    app = Registration.objects.create(connector="signed", name="app", client_secret=SECRET)
+    app = Registration.objects.create(connector=key, name="app", client_secret=SECRET)
     for account in ("1", "2"):
-        made = Connection.objects.create(connector="signed", name=account, owner=owner, registration=app)
+        made = Connection.objects.create(connector=key, name=account, owner=owner, registration=app)
         Connection.objects.filter(pk=made.pk).update(account_id=account, state="ok")
     slug: str = addresses.make(app).names.get().slug
     return slug
@@ -121,10 +124,11 @@ def start_worker(database_url: str, crash_at: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env={**environment, "SYNCLINE_CRASH_AT": f"@{crash_at}"})
 
 
+@pytest.mark.parametrize("key", ["signed", "brisk"], ids=["read at once", "stored unread"])
 def test_every_acknowledged_event_has_exactly_one_effect_whoever_is_killed(
-    effects: None, database_url: str, tmp_path: Path
+    effects: None, database_url: str, tmp_path: Path, key: str
 ) -> None:
-    slug, dice, order = prepare(), random.Random(7), tmp_path / "order"
+    slug, dice, order = prepare(key), random.Random(7), tmp_path / "order"
     keys = [str(number) for number in range(DELIVERIES)]
     again = [*keys, *dice.sample(keys, DELIVERIES // 3)]
     dice.shuffle(again)
@@ -157,6 +161,7 @@ def test_every_acknowledged_event_has_exactly_one_effect_whoever_is_killed(
     assert effects_of == dict.fromkeys(keys, 1)
     assert set(InboxEvent.objects.values_list("state", flat=True)) == {"done"}
     assert InboxEvent.objects.count() == DELIVERIES
+    assert not Delivery.objects.filter(state="unreadable").exists()
     assert killed["web"] >= 1
     assert killed["worker"] + killed["points"] >= 1
 
@@ -179,7 +184,7 @@ def _replace(crew: list[subprocess.Popen[bytes]], database_url: str, order: str)
 
 def _wait(crew: list[subprocess.Popen[bytes]], database_url: str, order: str) -> None:
     until = time.monotonic() + 60
-    while InboxEvent.objects.filter(state="waiting").exists():
+    while InboxEvent.objects.filter(state="waiting").exists() or Delivery.objects.filter(state="stored").exists():
         assert time.monotonic() < until, "Not all events were settled."
         _replace(crew, database_url, order)
         time.sleep(0.1)

@@ -21,14 +21,15 @@ class WebhookAddress(models.Model):
     """Where one vendor app, or one account, delivers to. Its names (see AddressName) are the last part of its URLs.
 
     `secrets`: {"signing": [the newest first]}; the client secret of its registration counts as one more. `readings`: of unread
-    deliveries, begun and not ended since the last one that was.
+    deliveries, begun and not ended; negative after one that ended and was careful, as the next ones are up to `careful_until`.
     """
 
     registration = models.ForeignKey(Registration, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     connection = models.ForeignKey(Connection, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     enabled = models.BooleanField(default=True)
     secrets = EncryptedJSONField(blank=True, null=True, default=None)
-    readings = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    readings = models.SmallIntegerField(default=0, db_default=0, editable=False)
+    careful_until = models.BigIntegerField(null=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -32,8 +32,8 @@ WITHHELD: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _EVENTS = """
 e AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(events)s::jsonb) AS e(
-        delivery bigint, position int, name text, kind text, object_type text, remote_id text, others jsonb, key text, account text,
-        occurred_at timestamptz, data jsonb, acts boolean)
+        delivery bigint, position int, name text, kind text, object_type text, remote_id text, others jsonb, key text,
+        account text, occurred_at timestamptz, data jsonb, acts boolean)
 )
 """
 

@@ -92,7 +92,7 @@ os.register_at_fork(after_in_child=_idle.clear)  # threads do not come along
 def in_time(work: Callable[[], T], seconds: float) -> T:
     """What `work` gives or raises; TookTooLong when it does not end within so many seconds, or others never did."""
     if _stuck.number >= MOST_STUCK:
-        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart web server and workers, then replay this one.")
+        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart web server and workers, then replay it.")
     call, caller = _Call(work), _free()
     caller.calls.put(call)
     if not call.waiting.acquire(timeout=seconds) and call.abandon():

@@ -1,7 +1,8 @@
 """Deliveries that were stored and acknowledged unread: read in the order they came in, many at once.
 
-One reader at a time is at an address. A reading that does not come to its end leaves them as they were and stays counted: the next
-ones take fewer, then only the first, and at last that one is given up.
+One reader at a time is at an address. A reading that does not come to its end leaves them as they were and stays counted: the
+next ones take fewer, then only the first, and at last that one is given up. Fewer are taken until those are passed that the last
+unended reading had before it, so that good ones before a bad one cost no further reader.
 """
 
 from __future__ import annotations
@@ -46,8 +47,20 @@ WHERE before < %s
 """
 
 _LOCKED = "SELECT pg_try_advisory_xact_lock(%s, (%s %% 2147483648)::int)"
-_BEGUN = "UPDATE syncline_webhookaddress SET readings = least(readings + 1, 1000) WHERE id = %s RETURNING readings"
-_ENDED = "UPDATE syncline_webhookaddress SET readings = 0 WHERE id = %s"
+_BEGUN = """
+UPDATE syncline_webhookaddress a SET readings = least(abs(readings) + 1, 1000), careful_until = CASE WHEN readings > 0 THEN (
+    SELECT max(id) FROM (
+        SELECT id FROM syncline_delivery WHERE address_id = a.id AND state = 'stored'
+        ORDER BY id LIMIT (%s::int[])[least(a.readings, %s)]) before)
+    ELSE careful_until END
+WHERE id = %s RETURNING readings
+"""
+_ENDED = """
+UPDATE syncline_webhookaddress a SET readings = CASE
+    WHEN EXISTS (SELECT 1 FROM syncline_delivery d WHERE d.address_id = a.id AND d.state = 'stored' AND d.id <= a.careful_until)
+    THEN -%s ELSE 0 END
+WHERE id = %s
+"""
 
 
 def places() -> list[Place]:
@@ -58,9 +71,9 @@ def places() -> list[Place]:
 
 
 def begin(place: Place) -> int:
-    """The number of this reading since the last one that ended; 0 while somebody else is at it. Committed before anything is read."""
+    """How careful this reading is to be, from 1 on; 0 while somebody else is at it. Committed before anything is read."""
     with transaction.atomic():
-        return _asked(_BEGUN, place.address_id) if _locked(place) else 0
+        return _asked(_BEGUN, list(SIZES), len(SIZES), place.address_id) if _locked(place) else 0
 
 
 def read(place: Place, begun: int) -> int:
@@ -73,7 +86,7 @@ def read(place: Place, begun: int) -> int:
     told = dict(readings)
     store.settle(place, told)
     with connection.cursor() as cursor:
-        cursor.execute(_ENDED, [place.address_id])
+        cursor.execute(_ENDED, [0 if last else SIZES.index(SIZES[begun - 1]), place.address_id])
     return len(told)
 
 
@@ -96,7 +109,7 @@ def _locked(place: Place) -> bool:
     return bool(_asked(_LOCKED, _LOCK, place.address_id))
 
 
-def _asked(sql: str, *values: int) -> int:
+def _asked(sql: str, *values: int | list[int]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return int(cursor.fetchone()[0])

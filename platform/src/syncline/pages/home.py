@@ -114,7 +114,8 @@ def inbox_counts(user: User) -> list[dict[str, Any]]:
         ("refused", "refused today", reverse("admin:syncline_webhookaddress_changelist")),
     ]
     return [
-        {"label": label, "count": counts[key], "address": address, "trouble": key not in ("stored", "waiting")} for key, label, address in shown
+        {"label": label, "count": counts[key], "address": address, "trouble": key not in ("stored", "waiting")}
+        for key, label, address in shown
     ]
 
 
