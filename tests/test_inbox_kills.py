@@ -45,7 +45,8 @@ import django
 django.setup()
 from hooking import vendor
 from syncline import registry
-registry.using(registry.Registry(vendor.entries())).__enter__()
+installed = registry.using(registry.Registry(vendor.entries()))
+installed.__enter__()
 from django.db import connection
 from syncline.runs import inbox
 

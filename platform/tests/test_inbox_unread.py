@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 from syncline.connections.models import Connection, Registration
 from syncline.contract import ConfigError
-from syncline.inbox import intake, overview, reading, replay, retention, store, timed, unread
+from syncline.inbox import addresses, intake, overview, reading, replay, retention, store, timed, unread
 from syncline.inbox.models import Delivery, InboxEvent, WebhookAddress
 from syncline.inbox.replay import Which
 from syncline.runs import inbox
@@ -197,7 +197,7 @@ def test_what_the_database_refuses_stops_neither_other_deliveries_nor_other_addr
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = world.connection(here.owner, "own", "9", connector="plain")
-    slug = world.addresses.make(own).names.get().slug
+    slug = addresses.make(own).names.get().slug
     here.post([event("bad")])
     here.post([event("1")])
     here.post([event("2", account="")], slug=slug, secret="")
