@@ -67,7 +67,7 @@ def places() -> list[Place]:
     """Where unread deliveries are, as far as their connector is here; without secrets, which no reading needs."""
     with connection.cursor() as cursor:
         cursor.execute(_PLACES, [list(registry().connectors)])
-        return [Place(*row, True, ()) for row in cursor.fetchall()]
+        return [Place(id_, key, account, app, True, ()) for id_, key, account, app in cursor.fetchall()]
 
 
 def begin(place: Place) -> int:
