@@ -125,7 +125,7 @@ def _typed(event: Event) -> bool:
 
 @check("webhook-answer", Capability.ACKNOWLEDGE)
 def webhook_answer(lab: Lab) -> None:
-    """A stored delivery is answered with 2xx and its challenge, if `answers_unread` whatever it tells; one refused or to come again is not."""
+    """A stored delivery is answered with 2xx and its challenge, if `answers_unread` whatever it tells; others are not."""
     for delivery in offered(lab):
         request = delivery.request(key(), now())
         said = {receipt: _answer(lab, request, delivery.events, receipt) for receipt in Receipt}
