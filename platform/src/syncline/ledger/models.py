@@ -137,8 +137,8 @@ class ErrorGroup(models.Model):
 class IdentityIndex(models.Model):
     """(connection, object, property, normalised value) → remote id: matching in SQL instead of by calls.
 
-    The connection has no constraint in the database: what is left of one that went is never asked for, and checking costs a pull a
-    tenth of its time there.
+    The connection has no constraint in the database: what is left of one that went is never asked for, and checking costs a pull
+    a tenth of its time there.
     """
 
     id = models.BigAutoField(primary_key=True)
