@@ -25,6 +25,7 @@ from syncline.contract import Capability, ConfigError
 from syncline.contract.webhooks import Answer
 from syncline.inbox import addresses, intake, prepared, reading, store, timed, views
 from syncline.inbox.models import Delivery, InboxEvent, InboxKey, Refusal
+from syncline.runs import inbox
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -82,6 +83,7 @@ def test_a_connections_own_address_needs_no_account(here: World) -> None:
     slug = addresses.make(own).names.get().slug
 
     assert here.post([event(account="")], slug=slug, secret="").status_code == 204
+    inbox.read_stored()
     assert [one.connection for one in here.events()] == [own]
 
 
@@ -332,7 +334,7 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     assert set(answers) == {202}
     causes = list(Delivery.objects.order_by("pk").values_list("cause", flat=True))
     assert "took too long" in causes[0]
-    assert "Restart the web server" in causes[-1]
+    assert "Restart web server and workers" in causes[-1]
     time.sleep(0.7)
     assert here.post([event()]).status_code == 200  # they came back in the end
 

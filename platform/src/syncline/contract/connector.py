@@ -83,7 +83,8 @@ class ConnectorInfo:
     `key` equals the entry-point name and is a slug; `contract` is a version specifier such as `>=1,<2`;
     `settings_schema` is a JSON Schema (object) whose defaults work; `hosts` are the host names the connector may call
     (`*.example.com` allowed). `unsigned_webhooks`: the vendor signs nothing, so what comes to an address without a secret
-    is taken, and `verify` is asked only where there is one.
+    is taken, and `verify` is asked only where there is one. `answers_unread`: `acknowledge` answers STORED and UNREADABLE
+    alike and looks at no events, so that a delivery may be answered before it is read.
     """
 
     key: str
@@ -97,6 +98,7 @@ class ConnectorInfo:
     docs_url: str = ""
     registration_needed: bool = False
     unsigned_webhooks: bool = False
+    answers_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,13 +55,20 @@ def refusal(connector: Connector, request: WebhookRequest, secrets: Sequence[str
     return "" if found == Verification.GENUINE else found.value
 
 
-def read(connector: Connector, request: WebhookRequest) -> Reading:
+def may_wait(connector: Connector) -> bool:
+    """Whether the vendor is answered the same whatever is read."""
+    return Capability.ACKNOWLEDGE not in connector.implements or connector.info.answers_unread
+
+
+def read(connector: Connector, request: WebhookRequest, *, trusted: bool = True) -> Reading:
+    """`trusted`: small ones without the limit of time, if the connector has proven to be quick."""
+
     def parsed() -> Sequence[Event]:
         return [_checked(one) for one in connector.call.parse(request=request)]
 
     try:
-        small, pace = len(request.body) <= SMALL, _pace(connector, Capability.PARSE)
-        return Reading(pace.call(parsed, PARSE_SECONDS) if small else in_time(parsed, PARSE_SECONDS, pace.stuck))
+        quick, pace = trusted and len(request.body) <= SMALL, _pace(connector, Capability.PARSE)
+        return Reading(pace.call(parsed, PARSE_SECONDS) if quick else in_time(parsed, PARSE_SECONDS, pace.stuck))
     except SynclineError as error:
         return Reading(cause=str(error))
     except Exception as error:  # noqa: BLE001 - not of the contract's types: told, and kept with the delivery

@@ -13,7 +13,7 @@ TROUBLE_DAYS: Final = 90
 _DELIVERIES = """
 WITH old AS (
     SELECT d.id FROM syncline_delivery d
-    WHERE d.received_at < now() - make_interval(days => %s)
+    WHERE d.received_at < now() - make_interval(days => %s) AND d.state <> 'stored'
       AND (d.received_at < now() - make_interval(days => %s) OR d.state <> 'unreadable')
       AND NOT EXISTS (
         SELECT 1 FROM syncline_inboxevent e WHERE e.delivery_id = d.id

@@ -91,7 +91,7 @@ os.register_at_fork(after_in_child=_idle.clear)  # threads do not come along
 def in_time(work: Callable[[], T], seconds: float, stuck: Stuck) -> T:
     """What `work` gives or raises; TookTooLong when it does not end within so many seconds, or others of its kind never did."""
     if stuck.number >= MOST_STUCK:
-        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart the web server, then replay this one.")
+        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart web server and workers, then replay it.")
     call, caller = _Call(work, stuck), _free()
     caller.calls.put(call)
     if not call.waiting.acquire(timeout=seconds) and call.abandon():

@@ -106,6 +106,7 @@ def inbox_counts(user: User) -> list[dict[str, Any]]:
     events, deliveries = reverse("admin:syncline_inboxevent_changelist"), reverse("admin:syncline_delivery_changelist")
     counts = inbox.counts(user)
     shown = [
+        ("stored", "not read yet", f"{deliveries}?state__exact=stored"),
         ("waiting", "waiting", f"{events}?state__exact=waiting"),
         ("dead", "given up", f"{events}?state__exact=dead"),
         ("unroutable", "of no connected account", f"{events}?state__exact=unroutable"),
@@ -113,7 +114,8 @@ def inbox_counts(user: User) -> list[dict[str, Any]]:
         ("refused", "refused today", reverse("admin:syncline_webhookaddress_changelist")),
     ]
     return [
-        {"label": label, "count": counts[key], "address": address, "trouble": key != "waiting"} for key, label, address in shown
+        {"label": label, "count": counts[key], "address": address, "trouble": key not in ("stored", "waiting")}
+        for key, label, address in shown
     ]
 
 

@@ -1,4 +1,5 @@
 """From the inbox to runs: events that wait become parts that fetch their records, each record once, in one transaction.
+Before that, deliveries that were stored unread are read.
 
 One worker at a time is at the events of a connection's object, and takes with a record all its events that wait: none is
 overtaken by a younger one. A worker that dies leaves them as they were.
@@ -13,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from syncline import background
 from syncline.connections.models import ConnectionState
 from syncline.contract import EventKind, SynclineError
+from syncline.inbox import unread
+from syncline.inbox.addresses import Place
 from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
@@ -108,12 +111,35 @@ def tick() -> None:
 
 
 def claimable() -> bool:
-    return _due().exists()
+    return bool(unread.places()) or _due().exists()
 
 
 def dispatch() -> int:
-    """One batch of each group, so that no connection waits for another's flood; gives how many events were settled."""
-    return sum(_dispatch(group) for group in groups())
+    """One batch of each address and each group, so that none waits for another's flood; gives how many deliveries were read and
+    events settled."""
+    return read_stored() + sum(_dispatch(group) for group in groups())
+
+
+def read_stored() -> int:
+    return sum(_read(place) for place in unread.places())
+
+
+def _read(place: Place) -> int:
+    """Whatever went wrong with these, the others go on; `unread` counts it."""
+    begun = unread.begin(place)
+    if not begun:
+        return 0
+    crash.point("inbox.reading")
+    try:
+        with transaction.atomic():
+            number = unread.read(place, begun)
+            crash.point("inbox.read")
+    except (OperationalError, InterfaceError):
+        raise  # the database is away
+    except Exception:
+        log.exception("Deliveries to webhook address %s could not be read.", place.address_id)
+        return 0
+    return number
 
 
 def groups() -> Sequence[Group]:

@@ -118,6 +118,7 @@ class HubSpot(ConnectorSpec):
             hosts=("api.hubapi.com", "*.hubapi.com", "*.hubspot.com"),
             limits=LIMITS,
             docs_url="https://developers.hubspot.com/docs",
+            answers_unread=True,
         )
 
     @hookimpl

@@ -93,6 +93,7 @@ class Salesforce(ConnectorSpec):
             limits=LIMITS,
             docs_url="https://developer.salesforce.com/docs",
             unsigned_webhooks=True,
+            answers_unread=True,
         )
 
     @hookimpl
