@@ -51,12 +51,12 @@ def post(caller: http.client.HTTPConnection, path: str, body: bytes, headers: di
 
 
 @contextmanager
-def serving(*options: str, database_url: str = "") -> Iterator[Web]:
+def serving(*options: str, database_url: str = "", module: str = "tests.inbound.web") -> Iterator[Web]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
         port = listener.getsockname()[1]
-        argv = [sys.executable, "-m", "gunicorn", "tests.inbound.web", "--bind", f"fd://{listener.fileno()}"]
+        argv = [sys.executable, "-m", "gunicorn", module, "--bind", f"fd://{listener.fileno()}"]
         environment = {**os.environ, "SYNCLINE_PUBLIC_URL": f"http://127.0.0.1:{port}", "SYNCLINE_LOG_LEVEL": "ERROR"}
         if database_url:
             environment["DATABASE_URL"] = database_url

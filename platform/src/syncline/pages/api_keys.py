@@ -63,9 +63,7 @@ class ApiKeyPage(StockAdmin):
             "key": obj.shown_once,
             "original": obj,
         }
-        answer = TemplateResponse(request, "admin/syncline/apikey/made.html", context)
-        answer["Cache-Control"] = "no-store"
-        return answer
+        return TemplateResponse(request, "admin/syncline/apikey/made.html", context)
 
     @admin.action(description="Revoke the chosen keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
