@@ -9,9 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
+import requests
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import override_settings
+from syncline.connections import api_keys
+from syncline.connections.api_keys import ApiKey
 from syncline.contract import LocalChange, Op, Status
 from syncline.inbox import addresses
 from syncline.inbox.models import Delivery, InboxEvent
@@ -23,6 +26,7 @@ from syncline_salesforce.sandbox.simulate import simulate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MESSAGES = 400
+CODES = ("SKU1", "SKU2", "SKU3")
 
 
 @pytest.fixture
@@ -32,6 +36,10 @@ def address(live_server: Any) -> Iterator[str]:
         connection = Connection.objects.create(connector="salesforce", name="c", owner=owner)
         addresses.add_alias(addresses.make(connection), "salesforce/webhook")
         yield f"{live_server.url}/salesforce/webhook"
+
+
+def question(address: str, customer: str, sku: str) -> str:
+    return address.replace("/salesforce/webhook", f"/api/v1/entitlements?customer={customer}&sku={sku}")
 
 
 def as_change(event: InboxEvent) -> LocalChange:
@@ -49,11 +57,9 @@ def as_change(event: InboxEvent) -> LocalChange:
 
 
 def test_what_the_simulator_posts_makes_the_licences_it_expects(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for number in (1, 2, 3):
-        Sku.objects.create(code=f"SKU{number}")
-    simulate(
-        url=address, messages=MESSAGES, rate=0, concurrency=4, duplicates=0.1, reordered=0.1, bursts=0.1, malformed=0.05
-    )
+    for code in CODES:
+        Sku.objects.create(code=code)
+    simulate(url=address, messages=MESSAGES, rate=0, concurrency=4, duplicates=0.1, reordered=0.1, bursts=0.1, malformed=0.05)
     told = json.loads(capsys.readouterr().out)
 
     assert Delivery.objects.filter(state="unreadable").count() == told["malformed"] > 0
@@ -66,14 +72,21 @@ def test_what_the_simulator_posts_makes_the_licences_it_expects(address: str, ca
     assert Customer.objects.count() == len(told["customers"]) == 10
     assert Status.REJECTED not in statuses
 
+    key = api_keys.issue(ApiKey(label="shop", user=Connection.objects.get().owner))
+    for who, expected in told["customers"].items():
+        asked = [requests.get(question(address, who, code), headers={"X-Api-Key": key}, timeout=10).json() for code in CODES]
+        assert [one["sku"] for one in asked if one["entitled"]] == (expected["skus"] if expected["signed_tos"] else [])
+
     before = LicenseChange.objects.count()
     assert set(take_in(changes)) == {Status.UNCHANGED}
     assert LicenseChange.objects.count() == before
 
 
-def test_messages_that_come_in_any_order_and_more_than_once_end_the_same(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for number in (1, 2, 3):
-        Sku.objects.create(code=f"SKU{number}")
+def test_messages_that_come_in_any_order_and_more_than_once_end_the_same(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for code in CODES:
+        Sku.objects.create(code=code)
     simulate(url=address, messages=MESSAGES, rate=0, duplicates=0.2)
     told = json.loads(capsys.readouterr().out)
     changes = [as_change(event) for event in InboxEvent.objects.order_by("pk")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.urls import resolve
+from syncline_host import urls
 
 
 @pytest.mark.django_db
@@ -32,6 +35,15 @@ def test_every_page_carries_the_content_security_policy(client: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_an_app_s_addresses_at_the_root_of_the_api_come_behind_all_others() -> None:
+    routes = [str(one.pattern) for one in urls.urlpatterns]
+    own, apps = routes.index("api/v1/"), [n for n, route in enumerate(routes) if re.fullmatch("api/v1/[a-z]+/", route)]
+    roots = [n for n, route in enumerate(routes) if route == "api/v1/" and n != own]
+    assert roots
+    assert min(roots) > max(own, *apps)
+    assert resolve("/api/v1/entitlements").url_name == "licensing-entitlement"
+
+
 def test_a_user_logs_in_by_e_mail_address_whatever_its_case(client: Client) -> None:
     User.objects.create_user("ann", "Ann@Example.com", "correct horse")
 

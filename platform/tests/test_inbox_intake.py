@@ -162,7 +162,21 @@ def test_an_alias_leads_to_the_same_address_and_a_name_to_one_only(here: World) 
     assert here.post([event()], slug=before).status_code == 404
 
 
-@pytest.mark.parametrize("alias", ["short", "with space", "a/b", "/salesforce/webhook", "salesforce//webhook", "salesforce/../admin", "salesforce/web hook", "x" * 101, "a/" + "x" * 100, ""])
+@pytest.mark.parametrize(
+    "alias",
+    [
+        "short",
+        "with space",
+        "a/b",
+        "/salesforce/webhook",
+        "salesforce//webhook",
+        "salesforce/../admin",
+        "salesforce/web hook",
+        "x" * 101,
+        "a/" + "x" * 100,
+        "",
+    ],
+)
 def test_an_alias_that_fits_no_address_is_refused(here: World, alias: str) -> None:
     with pytest.raises(ConfigError):
         addresses.add_alias(here.address, alias)

@@ -65,7 +65,16 @@ def test_a_dropped_path_leads_nowhere(here: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["admin/login", "admin/anything", "api/v1/token", "api/v1/connections", "static/some/file", "hooks/another", "oauth/callback"]
+    "path",
+    [
+        "admin/login",
+        "admin/anything",
+        "api/v1/token",
+        "api/v1/connections",
+        "static/some/file",
+        "hooks/another",
+        "oauth/callback",
+    ],
 )
 def test_no_alias_takes_a_page_of_the_host(here: World, path: str) -> None:
     with pytest.raises(ConfigError, match="page of this host"):

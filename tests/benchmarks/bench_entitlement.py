@@ -1,7 +1,7 @@
 """How quickly other applications hear whether a customer may use a product, against a bare view that asks one row.
 
-Both go through the host's middlewares. Ours also finds out who asks, by an API key; most of its answers come from memory, as they do
-where many requests concern few customers: each of the 200 customers here is asked for again within the five seconds of the bound.
+Both go through the host's middlewares. Ours also finds out who asks, by an API key; most of its answers come from memory, as
+they do where many requests concern few customers: each of the 200 here is asked for again within the five seconds of the bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The host as in production with a bare view beside it, for the benchmark of entitlements: `gunicorn tests.benchmarks.licensing_web`.
+"""The host as in production with a bare view beside it: `gunicorn tests.benchmarks.licensing_web`.
 
 The bare view does what nobody could do without: it asks one row of an index and answers JSON. It asks nobody who he is.
 """
@@ -14,7 +14,8 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 ASK = """
-SELECT l.active, l.since FROM licensing_license l JOIN licensing_customer c ON c.id = l.customer_id JOIN licensing_sku s ON s.id = l.sku_id
+SELECT l.active, l.since
+FROM licensing_license l JOIN licensing_customer c ON c.id = l.customer_id JOIN licensing_sku s ON s.id = l.sku_id
 WHERE c.salesforce_id = %s AND s.code = %s
 """
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
-from syncline.contract import LocalChange, Op
+from syncline.contract import LocalChange, Op, Value
 from syncline_licensing.datasets import CustomerDataset
 from syncline_licensing.models import Customer, License, LicenseChange, Sku, UnknownSku
 
@@ -32,7 +32,7 @@ def acme() -> Customer:
     Sku.objects.create(code="SKU1", name="Reports")
     for number in range(60):
         flags = json.dumps({"SKU1": number % 2 == 0, "SKU7": True})
-        values = {"salesforce_id": "a-1", "name": "Acme", "signed_tos": True, "flags": flags}
+        values: dict[str, Value] = {"salesforce_id": "a-1", "name": "Acme", "signed_tos": True, "flags": flags}
         change = LocalChange(str(number), Op.UPSERT, None, values, number, NOON + dt.timedelta(minutes=number), f"1:{number}")
         CustomerDataset().write([change], None)  # type: ignore[arg-type]
     return Customer.objects.get()

@@ -39,5 +39,7 @@ def _plain(value: Any) -> Any:
 def _sentence(who: str, expected: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
     if found is None:
         return f"{who}: expected, but not here."
-    differ = [f"{name} is {found[name]!r} instead of {expected[name]!r}" for name in SHOWN if found[name] != _plain(expected[name])]
+    differ = [
+        f"{name} is {found[name]!r} instead of {expected[name]!r}" for name in SHOWN if found[name] != _plain(expected[name])
+    ]
     return f"{who}: {', '.join(differ)}."

@@ -12,7 +12,9 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 LONGEST: Final = 200
-CODE: Final = RegexValidator(r"\A[A-Za-z]\w{0,79}\Z", "A code begins with a letter and has letters, digits and _ only, such as SKU4.")
+CODE: Final = RegexValidator(
+    r"\A[A-Za-z]\w{0,79}\Z", "A code begins with a letter and has letters, digits and _ only, such as SKU4."
+)
 
 
 class CurrentTransaction(models.Func):
@@ -73,7 +75,7 @@ class Sku(models.Model):
 
 
 class License(models.Model):
-    """There is one as soon as a customer was licensed once. `since`: of the present, or the last, time; `until`: null while it lasts."""
+    """There is one as soon as a customer was licensed once. `since`: of its present or last time; `until`: null while active."""
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="licenses", db_index=False)
     sku = models.ForeignKey(Sku, models.PROTECT, related_name="licenses", verbose_name="SKU")
@@ -100,7 +102,9 @@ class LicenseChange(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="changes", db_index=False)
-    sku = models.ForeignKey(Sku, models.PROTECT, null=True, blank=True, related_name="changes", verbose_name="SKU", db_index=False)
+    sku = models.ForeignKey(
+        Sku, models.PROTECT, null=True, blank=True, related_name="changes", verbose_name="SKU", db_index=False
+    )
     active = models.BooleanField()
     at = models.DateTimeField()
     sequence = models.BigIntegerField(null=True, blank=True)

@@ -22,7 +22,8 @@ class CustomerSerializer(CustomerModelSerializer):
     class Meta:
         model = Customer
         fields = [
-            "salesforce_id", "name", "account_manager", "sales_engineer_id", "signed_tos", "terms_since", "first_seen", "last_seen",
+            "salesforce_id", "name", "account_manager", "sales_engineer_id", "signed_tos", "terms_since",
+            "first_seen", "last_seen",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -55,7 +56,9 @@ class EntitlementSerializer(PlainSerializer):
     entitled = serializers.BooleanField()
     since = serializers.DateTimeField(allow_null=True, help_text="From when on; null when not entitled")
     until = serializers.DateTimeField(allow_null=True, help_text="When a licence that is over ended")
-    reason = serializers.ChoiceField([reason.value for reason in Reason], allow_null=True, help_text="Why not; null when entitled")
+    reason = serializers.ChoiceField(
+        [reason.value for reason in Reason], allow_null=True, help_text="Why not; null when entitled"
+    )
     explanation = serializers.CharField(help_text="The reason as a sentence")
 
 

@@ -74,7 +74,9 @@ def apply(customer: Customer, told: Told, world: World, outcome: Outcome) -> Sta
     if told.sequence is not None and customer.sequence is not None and told.sequence <= customer.sequence:
         return Status.UNCHANGED
     if len(customer.flags) + len(told.flags) > MOST_FLAGS and len(customer.flags.keys() | told.flags.keys()) > MOST_FLAGS:
-        raise Refused(Code.TOO_LONG, f"The customer has more than {MOST_FLAGS} flags by now. Correct whoever sends them.", "flags")
+        raise Refused(
+            Code.TOO_LONG, f"The customer has more than {MOST_FLAGS} flags by now. Correct whoever sends them.", "flags"
+        )
     at, first = plausible(told.at, world.now, customer.last_seen), customer.last_seen is None
     changed = _change(customer, told, world, outcome, at)
     customer.touched = True

@@ -81,7 +81,9 @@ def _unwritable(values: Mapping[str, Value], rules: Rules) -> Refused:
 
 def _id(value: Value) -> str:
     if value is None or value == "":
-        raise Refused(Code.REQUIRED, "The message names no customer: it has no Salesforce id. Correct whoever sends it.", "salesforce_id")
+        raise Refused(
+            Code.REQUIRED, "The message names no customer: it has no Salesforce id. Correct whoever sends it.", "salesforce_id"
+        )
     found = _text(value, "salesforce_id").strip()
     if not found:
         raise Refused(Code.REQUIRED, "The customer's Salesforce id is blank. Correct whoever sends it.", "salesforce_id")
@@ -94,7 +96,9 @@ def _text(value: Value, field: str) -> str:
     if not isinstance(value, str):
         raise Refused(Code.INVALID_VALUE, f"{field} is no text. Correct it there, or map another property.", field)
     if len(value) > LONGEST:
-        sentence = f"{field} has {len(value)} characters; at most {LONGEST} are allowed here. Shorten it there, or let the rule do it."
+        sentence = (
+            f"{field} has {len(value)} characters; at most {LONGEST} are allowed here. Shorten it there, or let the rule do it."
+        )
         raise Refused(Code.TOO_LONG, sentence, field)
     return _storable(value, field)
 

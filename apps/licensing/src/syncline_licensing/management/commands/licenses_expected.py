@@ -34,5 +34,7 @@ def read(name: str) -> dict[str, Any]:
         lines = (sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")).strip().splitlines()
         customers: dict[str, Any] = json.loads(lines[-1])["customers"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CommandError(f"{name} is no file whose last line is what `syncline simulate salesforce` prints ({error}).") from error
+        raise CommandError(
+            f"{name} is no file whose last line is what `syncline simulate salesforce` prints ({error})."
+        ) from error
     return customers
