@@ -61,8 +61,13 @@ class AuthMethod:
     """One way to prove who we are.
 
     `kind`: "oauth2", "token", "basic", "key_pair" or "none".
-    `schema`: JSON Schema of the credentials a person types (token kinds); secret fields have `"writeOnly": true`.
-    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting.
+    `schema`: JSON Schema of the credentials a person types; secret fields have `"writeOnly": true`, and those of several lines
+    `"contentMediaType": "application/x-pem-file"`.
+    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting. `grant` says how a token is got:
+    "authorization_code" (a person agrees on the vendor's page), or without a person and without a refresh token
+    "client_credentials" (the registration's client id and secret) or "jwt_bearer" (a statement signed by RS256, made of what is
+    typed: `username`, `private_key` and `audience` are fields of `schema`). `agrees`: member of the vendor's answer with the
+    token → setting that must be the same address, such as `{"instance_url": "instance_url"}`; one that is missing is not compared.
     """
 
     key: str
@@ -74,6 +79,8 @@ class AuthMethod:
     revoke_url: str = ""
     scopes: tuple[str, ...] = ()
     pkce: bool = True
+    grant: str = "authorization_code"
+    agrees: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
