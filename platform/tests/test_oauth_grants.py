@@ -1,4 +1,4 @@
-"""Signing in without a person at the vendor's page: the app by itself, or by a signed statement. The guarantees are those of refresh."""
+"""Signing in without a person: the app by itself, or by a signed statement. The guarantees are those of refresh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How OAuth connections get a token without a person: by a refresh token, as the vendor's app itself, or by a signed statement."""
+"""How OAuth connections get a token without a person: by a refresh token, as the app itself, or by a signed statement."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LACKING: Final = {
 }
 REFUSED: Final = {
     CODE: "the account took back its permission, or it ran out. Reconnect it.",
-    CLIENT: "the account does not let the app in by itself. Allow the client credentials flow there and name the user it acts as.",
+    CLIENT: "the account does not let the app in by itself. Allow the client credentials flow there and name whom it acts as.",
     JWT: (
         "the account does not accept what was signed. Check the user name, the audience, that the app holds this key's "
         "certificate, and that the user is admitted to it."

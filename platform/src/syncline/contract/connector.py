@@ -67,7 +67,7 @@ class AuthMethod:
     "authorization_code" (a person agrees on the vendor's page), or without a person and without a refresh token
     "client_credentials" (the registration's client id and secret) or "jwt_bearer" (a statement signed by RS256, made of what is
     typed: `username`, `private_key` and `audience` are fields of `schema`). `agrees`: member of the vendor's answer with the
-    token → setting that must be the same address, such as `{"instance_url": "instance_url"}`; one that is missing is not compared.
+    token → setting that must be the same address, such as `{"instance_url": "instance_url"}`; what is missing is not compared.
     """
 
     key: str
@@ -122,7 +122,7 @@ class Sandbox:
 
     `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
     line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
-    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    `settings`: settings of a registration or connection that lead to it; `{url}` and other names of that line are replaced.
     """
 
     command: tuple[str, ...]

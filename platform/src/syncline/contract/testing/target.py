@@ -90,13 +90,20 @@ def sandboxed(
             yield Server(
                 url=ready["url"],
                 headers=headers(ready),
-                settings=sandbox.settings,
+                settings={name: _told(text, ready) for name, text in sandbox.settings.items()},
                 settle=partial(settle, ready) if settle else time.sleep,
                 touch=partial(touch, ready) if touch else None,
                 merge=partial(merge, ready) if merge else None,
             )
 
     return server
+
+
+def _told(text: str, ready: Mapping[str, Any]) -> str:
+    """What the sandbox said of itself; `{url}` stays, because the suite puts its proxy in between."""
+    for name in ready.keys() - {"url"}:
+        text = text.replace(f"{{{name}}}", str(ready[name]))
+    return text
 
 
 @contextlib.contextmanager

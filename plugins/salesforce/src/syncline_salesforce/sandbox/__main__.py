@@ -12,7 +12,8 @@ import sys
 import uvicorn
 
 from .app import create_app
-from .oauth import CLIENT, SECRET
+from .oauth import CLIENT, SECRET, USER
+from .pubsub import PubSub
 from .server import Server
 
 
@@ -23,7 +24,28 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _served(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
+async def _served(web: uvicorn.Server, account: Server, listener: socket.socket, parent: int | None) -> None:
+    bus, port = await PubSub(account).started()
+    _tell(account, listener, port)
+    await _web(web, listener, parent)
+    await bus.stop(0.2)
+
+
+def _tell(account: Server, listener: socket.socket, port: int) -> None:
+    told = {
+        "url": f"http://127.0.0.1:{listener.getsockname()[1]}",
+        "pubsub_url": f"127.0.0.1:{port}",
+        "token": account.token,
+        "client_id": CLIENT,
+        "client_secret": SECRET,
+        "username": USER,
+        "private_key": account.tokens.private_key(),
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+async def _web(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
     watch = asyncio.create_task(_watch(server, parent)) if parent else None
     await server.serve(sockets=[listener])
     if watch:
@@ -49,10 +71,6 @@ def main() -> int:
     server, listener = Server(), _listener(given.port)
     # asyncio leaves Nagle's algorithm on for such a socket: every answer would wait 40 ms for the client's acknowledgement
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    told = {"url": url, "token": server.token, "client_id": CLIENT, "client_secret": SECRET}
-    sys.stdout.write(json.dumps(told) + "\n")
-    sys.stdout.flush()
     settings = uvicorn.Config(
         create_app(server),
         log_level="warning",
@@ -62,7 +80,7 @@ def main() -> int:
         h11_max_incomplete_event_size=65_536,
     )
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(_served(uvicorn.Server(settings), listener, parent))
+        runner.run(_served(uvicorn.Server(settings), server, listener, parent))
     return 0
 
 

@@ -48,6 +48,18 @@ class Admin:
     def delete(self, *ids: str) -> None:
         self._do("delete", ids=ids)
 
+    def undelete(self, *ids: str) -> None:
+        self._do("undelete", ids=ids)
+
+    def inject(self, kind: str, change: str, *ids: str) -> None:
+        """A change event that tells of a change and not which: `GAP_UPDATE`, `GAP_OVERFLOW` …"""
+        self._do("inject", object=kind, change=change, ids=ids)
+
+    def streams(self, **changes: Any) -> dict[str, int]:
+        """`end` (a status of gRPC), `silent`, `keepalive`, `patience`: see `admin.streams`. Streams that run, and that began."""
+        found: dict[str, int] = self._do("streams", **changes)
+        return found
+
     def config(self, **changes: Any) -> None:
         """`locked`, `duplicate_rules`, `daily`, `page`, `expire`: see `admin.config` of the sandbox."""
         self._do("config", **changes)
@@ -80,7 +92,7 @@ class RunningSandbox:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self.url = self.token = self.client_id = self.client_secret = ""
+        self.url = self.pubsub_url = self.token = self.client_id = self.client_secret = self.username = self.private_key = ""
 
     def start(self) -> RunningSandbox:
         command = [sys.executable, "-m", "syncline_salesforce.sandbox", "--with-parent"]
@@ -93,8 +105,9 @@ class RunningSandbox:
             self.stop()
             raise RuntimeError(f"The Salesforce sandbox ended with code {code} before it listened; its message stands above.")
         ready = json.loads(line)
-        self.url, self.token = ready["url"], ready["token"]
+        self.url, self.pubsub_url, self.token = ready["url"], ready["pubsub_url"], ready["token"]
         self.client_id, self.client_secret = ready["client_id"], ready["client_secret"]
+        self.username, self.private_key = ready["username"], ready["private_key"]
         self.admin = Admin(self.url)
         return self
 
