@@ -30,6 +30,7 @@ from syncline_salesforce import follow, objects
 from syncline_salesforce.client import Client
 from syncline_salesforce.connector import Salesforce
 from syncline_salesforce.pubsub.bitmaps import Layout
+from syncline_salesforce.pubsub.bus import Bus
 from syncline_salesforce.sandbox.process import RunningSandbox
 
 ASKED = ("Name", "Phone", "BillingCountry", "Founded__c", "Last_Call__c", "NumberOfEmployees", "Interests__c", "Description")
@@ -436,14 +437,14 @@ def test_an_event_that_cannot_be_read_is_a_gap(
     follower = following()
     made = seeded(sandbox, follower)
     spoilt = itertools.count()
-    real = follow.Bus.schema
+    real = Bus.schema
 
     def broken(self: Any, schema_id: str) -> Any:
         if next(spoilt) == 0:
             raise ValueError("no such symbol")
         return real(self, schema_id)
 
-    monkeypatch.setattr(follow.Bus, "schema", broken)
+    monkeypatch.setattr(Bus, "schema", broken)
     sandbox.admin.edit("Account", {"Phone": "1"}, [made])
     assert "could not be read" in follower.page().gap
     sandbox.admin.edit("Account", {"Phone": "2"}, [made])

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,19 @@ Listener = Callable[[str, Record, str, Record], None]
 class Clock:
     def __init__(self) -> None:
         self._added = 0.0
+        self._held: float | None = None
 
     def now(self) -> float:
-        return time.time() + self._added
+        return time.time() + self._added if self._held is None else self._held
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """All that happens meanwhile happens at one moment."""
+        self._held = self.now()
+        try:
+            yield
+        finally:
+            self._held = None
 
     def advance(self, seconds: float) -> float:
         self._added += seconds

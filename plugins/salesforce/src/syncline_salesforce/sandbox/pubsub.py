@@ -43,12 +43,12 @@ class PubSub:
     def _handlers(self) -> Any:
         calls = {
             "Subscribe": grpc.stream_stream_rpc_method_handler(
-                self.subscribe,  # type: ignore[arg-type]
+                self.subscribe,
                 request_deserializer=FetchRequest.FromString,
                 response_serializer=FetchResponse.SerializeToString,
             ),
             "GetSchema": grpc.unary_unary_rpc_method_handler(
-                self.schema,  # type: ignore[arg-type]
+                self.schema,
                 request_deserializer=SchemaRequest.FromString,
                 response_serializer=SchemaInfo.SerializeToString,
             ),
