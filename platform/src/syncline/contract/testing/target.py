@@ -32,6 +32,7 @@ class Server:
     proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
     `touch(ids)`: changes these records behind the connector's back, all at one moment.
     `merge(into, gone)`: merges two records by their ids, where the vendor can.
+    `credentials`: what Session.credentials gives, for connectors with a protocol of their own.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Server:
     settle: Callable[[float], object] = time.sleep
     touch: Callable[[Sequence[str]], object] | None = None
     merge: Callable[[str, str], object] | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
