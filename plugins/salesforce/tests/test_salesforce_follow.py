@@ -453,7 +453,9 @@ def test_an_event_that_cannot_be_read_is_a_gap(
 
 def test_closing_leaves_no_thread_and_no_stream(sandbox: RunningSandbox, following: Callable[..., Follower]) -> None:
     follower = following()
+    begun = time.monotonic()
     follower.close()
+    assert time.monotonic() - begun < 3, "whoever stops a worker does not wait for Salesforce"
     deadline = time.monotonic() + 5
     while sandbox.admin.streams()["running"] and time.monotonic() < deadline:
         time.sleep(0.02)
