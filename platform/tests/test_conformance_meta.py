@@ -196,6 +196,7 @@ def test_what_an_object_does_not_declare_is_left_out_and_named() -> None:
         "pull-archived": "LeftOut: the object declares no `pull_archived`",
         "archived-since": "LeftOut: the object declares no `pull_archived` with `pull_since`",
         "history": "LeftOut: the object declares no `pull_history`",
+        "follow": "LeftOut: the object declares no `follow`, and is no log",
         "associations": "LeftOut: the object declares no `associations`",
         "removal": "LeftOut: the object declares no archive or delete among its `batch_sizes`",
     }

@@ -47,8 +47,9 @@ def sandbox(kind: str, touched: str) -> Callable[[ConnectorSpec], AbstractContex
             yield Server(
                 url=running.url,
                 headers={"Authorization": f"Bearer {running.token}"},
-                settings=connector.sandbox().settings,
+                settings={**connector.sandbox().settings, "pubsub_url": running.pubsub_url},
                 settle=running.admin.advance,
+                credentials={"token": running.token},
                 touch=lambda ids: running.admin.edit(kind, {touched: "Touched {n}"}, ids),
                 merge=lambda into, gone: running.admin.merge(kind, into, gone),
             )

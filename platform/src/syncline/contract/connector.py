@@ -61,8 +61,13 @@ class AuthMethod:
     """One way to prove who we are.
 
     `kind`: "oauth2", "token", "basic", "key_pair" or "none".
-    `schema`: JSON Schema of the credentials a person types (token kinds); secret fields have `"writeOnly": true`.
-    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting.
+    `schema`: JSON Schema of the credentials a person types; secret fields have `"writeOnly": true`, and those of several lines
+    `"contentMediaType": "application/x-pem-file"`.
+    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting. `grant` says how a token is got:
+    "authorization_code" (a person agrees on the vendor's page), or without a person and without a refresh token
+    "client_credentials" (the registration's client id and secret) or "jwt_bearer" (a statement signed by RS256, made of what is
+    typed: `username`, `private_key` and `audience` are fields of `schema`). `agrees`: member of the vendor's answer with the
+    token → setting that must be the same address, such as `{"instance_url": "instance_url"}`; what is missing is not compared.
     """
 
     key: str
@@ -74,6 +79,8 @@ class AuthMethod:
     revoke_url: str = ""
     scopes: tuple[str, ...] = ()
     pkce: bool = True
+    grant: str = "authorization_code"
+    agrees: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ class Sandbox:
 
     `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
     line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
-    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    `settings`: settings of a registration or connection that lead to it; `{url}` and other names of that line are replaced.
     `simulate`: acts as the vendor's customers towards this host, until it is done or told to stop (SIGINT, SIGTERM), and writes
     what it did to the standard output, one line of JSON at the end. `syncline simulate KEY` calls it: its arguments become
     options, each `Annotated[type, "what it means"]` of str, int, float or bool. SynclineError when it cannot go on.

@@ -49,6 +49,7 @@ from syncline.contract.normalise import text
 
 from . import webhooks
 from .calls import answered, get, listing, post
+from .follow import follow
 from .wire import TYPES, fields_to_wire, from_wire, moment, property_from_wire
 
 BATCH = 5
@@ -117,6 +118,7 @@ class Notes(ConnectorSpec):
                 pull_since=True,
                 pull_archived=True,
                 pull_history=True,
+                follow=True,
                 bulk_rows=JOB,
             )
         ]
@@ -185,6 +187,8 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        if request.follow:
+            yield from follow(request, lambda asked: self.pull(session, object_type, asked))
         query = {"since": moment(request.since), "until": moment(request.until), "archived": "yes" if request.archived else ""}
         query |= {"history": ",".join(request.history), "limit": str(PAGE)}
         position, more = request.position, True

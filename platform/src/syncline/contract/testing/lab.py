@@ -124,7 +124,8 @@ class Lab:
             patience=patience,
             sleep=self._no_sleep,
         )
-        return Session(settings=self._settings(url), http=http, installation="conformance", log=self.log)
+        held = self.server.credentials
+        return Session(self._settings(url), http, "conformance", self.log, credentials=lambda: held)
 
     @cached_property
     def object_type(self) -> ObjectType:

@@ -33,6 +33,7 @@ class Server:
     proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
     `touch(ids)`: changes these records behind the connector's back, all at one moment.
     `merge(into, gone)`: merges two records by their ids, where the vendor can.
+    `credentials`: what Session.credentials gives, for connectors with a protocol of their own.
     """
 
     url: str
@@ -41,6 +42,7 @@ class Server:
     settle: Callable[[float], object] = time.sleep
     touch: Callable[[Sequence[str]], object] | None = None
     merge: Callable[[str, str], object] | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +93,20 @@ def sandboxed(
             yield Server(
                 url=ready["url"],
                 headers=headers(ready),
-                settings=sandbox.settings,
+                settings={name: _told(text, ready) for name, text in sandbox.settings.items()},
                 settle=partial(settle, ready) if settle else time.sleep,
                 touch=partial(touch, ready) if touch else None,
                 merge=partial(merge, ready) if merge else None,
             )
 
     return server
+
+
+def _told(text: str, ready: Mapping[str, Any]) -> str:
+    """What the sandbox said of itself; `{url}` stays, because the suite puts its proxy in between."""
+    for name in ready.keys() - {"url"}:
+        text = text.replace(f"{{{name}}}", str(ready[name]))
+    return text
 
 
 @contextlib.contextmanager
