@@ -451,7 +451,8 @@ def test_a_topic_that_vanishes_while_it_is_followed_is_an_error_that_says_so(kaf
     raw(kafka, name, b"{}")
     with closing(pull(ours, bare(name), follow=True)) as pages:  # type: ignore[type-var]
         assert next(pages).records
-        AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).delete_topics([name])[name].result(20)
+        client = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+        client.delete_topics([name])[name].result(20)
         with pytest.raises(ConfigError, match=r"no such topic or partition\. Create it in the cluster"):
             exhausted(pages, 40)
 
@@ -501,7 +502,11 @@ def test_a_broker_that_does_not_answer_is_tried_again_later() -> None:
 def test_user_and_password_sign_in_and_wrong_ones_are_told(kafka: Kafka, topic: Callable[..., str]) -> None:
     if not kafka.sasl_servers:
         pytest.skip("apache kafka: the small broker knows no log-in; Java 17 and Maven bring Apache's")
-    sasl = {"bootstrap_servers": kafka.sasl_servers, "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN"}
+    sasl: dict[str, Any] = {
+        "bootstrap_servers": kafka.sasl_servers,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+    }
     good = session(kafka, {"username": kafka.username, "password": kafka.password}, **sasl)
     name = topic()
     assert kafka_connector.push(good, bare(name), [change(key="k")])[0].status is Status.CREATED
