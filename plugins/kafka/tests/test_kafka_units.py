@@ -115,7 +115,7 @@ class Delivering:
 
     def __init__(self, verdicts: list[int | KafkaError | None], at_once: int | None = None) -> None:
         self.verdicts, self.at_once, self.waiting, self.calls = verdicts, at_once, [], list[str]()  # type: ignore[var-annotated]
-        self.inside = False
+        self.inside, self.number = False, 0
 
     def produce(self, topic: str, value: bytes, key: bytes, on_delivery: Callable[..., None], headers: Any) -> None:
         verdict = self.verdicts[len(self.calls)]

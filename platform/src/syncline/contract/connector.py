@@ -114,8 +114,8 @@ class Sandbox:
     """A local server that behaves like the vendor.
 
     `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
-    line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
-    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    line with at least `url` (of whatever protocol), plus what is needed to connect (`token`, `client_id`, …).
+    `settings`: settings of a registration or connection that lead to it, with `{url}`, or any other name in that line, replaced.
     """
 
     command: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from syncline.contract import ConnectorSpec, DatasetInfo, MatchStep, Property, S
 from .check import Breach
 from .delivery import Delivery
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+ADDRESS = re.compile(r"\w+://127\.0\.0\.1:\d+\S*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,7 @@ def _ready(process: subprocess.Popen[bytes], command: Sequence[str]) -> Mapping[
         ready = json.loads(line)
     except ValueError:
         raise Breach(f"{what} must print one JSON line with its `url` when it is ready, but printed {line[:200]!r}.") from None
-    if not isinstance(ready, dict) or not str(ready.get("url", "")).startswith("http://127.0.0.1:"):
+    if not isinstance(ready, dict) or not ADDRESS.fullmatch(str(ready.get("url", ""))):
         raise Breach(f"{what} must name its address on 127.0.0.1 under `url`, but printed {line[:200]!r}.")
     return ready
 
