@@ -55,6 +55,7 @@ class Target:
     `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
     `match`: a step of the match rule on a text property of `record`, if records can be found by more than our own key.
     `partner`: an object that records can be associated with, and its n-th good record, unless it is the same object.
+    `log`: an object that is a log, and the values of its n-th message, if the connector has one.
     `empty_pages`: each turns the body of a listing page into one that says success but holds no record.
     `webhooks`: each form in which the vendor delivers, one with an event of a kind that the connector does not know.
     `reads`: regular expression for paths that only read although they are not called with GET.
@@ -71,6 +72,7 @@ class Target:
     dataset: DatasetInfo | None = None
     match: MatchStep | None = None
     partner: tuple[str, Callable[[int], Mapping[str, Value]]] | None = None
+    log: tuple[str, Callable[[int], Mapping[str, Value]]] | None = None
     empty_pages: tuple[Callable[[Any], Any], ...] = ()
     webhooks: tuple[Delivery, ...] = ()
     reads: str = ""
