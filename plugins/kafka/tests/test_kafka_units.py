@@ -94,7 +94,8 @@ def field(name: str, kind: Kind = Kind.STRING, *, writable: bool = True) -> Fiel
 
 
 def test_an_inbox_is_suggested_to_pass_on_whole_what_came() -> None:
-    inbox = DatasetInfo("inbox.events", "Inbox", (field("key"), field("meta", Kind.JSON), field("data", Kind.JSON)), log=True)
+    fields = (field("account_manager"), field("meta", Kind.JSON), field("data", Kind.JSON))
+    inbox = DatasetInfo("inbox.events", "Inbox", fields, log=True)
     assert [(rule.source, rule.target) for rule in suggest(inbox, TOPIC).rules] == [("data", "$")]
 
 

@@ -91,7 +91,7 @@ class Cluster:
         limit = self._limits[topic]
         with self._lock:
             if limit not in self._producers:
-                size = {"message.max.bytes": max(limit, 1000), "batch.size": min(limit, 1_000_000)}
+                size = {"message.max.bytes": max(limit, 1000)}
                 self._producers[limit] = Producer({**self._config, **PRODUCING, **size})
             return self._producers[limit]
 
