@@ -153,7 +153,8 @@ class SendsNoEmptyValues(Pushing):
 class OverstatesTheBatch(Notes):
     @hookimpl
     def discover(self, session: Session) -> Sequence[ObjectType]:
-        return [replace(o, batch_sizes=dict.fromkeys(o.batch_sizes, 50)) for o in super().discover(session)]
+        found = super().discover(session)
+        return [o if o.log else replace(o, batch_sizes=dict.fromkeys(o.batch_sizes, 50)) for o in found]
 
 
 @breaks("batch-size")

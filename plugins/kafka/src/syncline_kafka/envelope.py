@@ -109,10 +109,8 @@ class Reader:
             raise ValueError(f"The message is no JSON that can be read: {error}.") from None
         if type(value) is not dict and (self._wanted or type(value) is not list):
             raise ValueError("The message is JSON, but no object with properties.")
-        for one in self._wanted:
-            if one.name in value:
-                found[one.name] = read(one, value[one.name])
-        return found
+        fields: Any = value
+        return found | {one.name: read(one, fields[one.name]) for one in self._wanted if one.name in fields}
 
 
 def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:

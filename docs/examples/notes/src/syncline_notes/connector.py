@@ -47,7 +47,7 @@ from syncline.contract import (
 )
 from syncline.contract.normalise import text
 
-from . import webhooks
+from . import journal, webhooks
 from .calls import answered, get, listing, post
 from .follow import follow
 from .wire import TYPES, fields_to_wire, from_wire, moment, property_from_wire
@@ -85,7 +85,7 @@ class Notes(ConnectorSpec):
             title="Notes",
             version="0.1.0",
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.PARTITIONS},
+            capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
             limits=LIMITS,
@@ -120,7 +120,8 @@ class Notes(ConnectorSpec):
                 pull_history=True,
                 follow=True,
                 bulk_rows=JOB,
-            )
+            ),
+            journal.OBJECT,
         ]
 
     @hookimpl
@@ -136,6 +137,8 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        if object_type.log:
+            return journal.push(session, changes)
         kinds = {p.name: p.kind for p in object_type.properties}
         body = {"op": changes[0].op, "items": [item(change, kinds) for change in changes]}
         answer = post(session, f"/{object_type.key}/batch", body)
@@ -187,6 +190,9 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        if object_type.log:
+            yield from journal.pull(session, request)
+            return
         if request.follow:
             yield from follow(request, lambda asked: self.pull(session, object_type, asked))
         query = {"since": moment(request.since), "until": moment(request.until), "archived": "yes" if request.archived else ""}
@@ -198,6 +204,10 @@ class Notes(ConnectorSpec):
             more = position is not None
             wanted = (request.properties, request.associations, request.history)
             yield Page([record(note, object_type, *wanted) for note in answer["notes"]], position)
+
+    @hookimpl
+    def partitions(self, session: Session, object_type: ObjectType) -> Sequence[str]:
+        return journal.volumes(session) if object_type.log else []
 
     @hookimpl
     def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:
