@@ -29,7 +29,7 @@ EXCUSED = {
         ("auth-error", "unreachable", "rate-limit", "refusal", "outcome-unknown", "no-repeat", "html-answer"), FAULTS
     ),
     **dict.fromkeys(("pull-resume", "pull-lazy", "pull-empty-page", "pull-changing", "records-fit"), STATE),
-    **dict.fromkeys(("upsert-once", "missing-record", "removal", "modified-at"), STATE),
+    **dict.fromkeys(("upsert-once", "missing-record", "removal", "modified-at", "follow", "empty-values"), STATE),
 }
 
 
