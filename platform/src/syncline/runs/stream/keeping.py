@@ -57,6 +57,7 @@ class Keeper:
         for sync in wanted.select_related("connection__owner", "source__owner", "current").order_by("pk"):
             try:
                 self._keep(sync)
+                _note(sync, None)
             except AlreadyRunning:
                 continue  # an ordinary run, from before it was continuous: it ends by itself
             except SynclineError as error:
@@ -79,7 +80,8 @@ class Keeper:
             _complete(run, wanted)
 
 
-def _note(sync: Sync, reason: str) -> None:
+def _note(sync: Sync, reason: str | None) -> None:
+    """Why it cannot go on; None once it can."""
     Sync.objects.filter(pk=sync.pk).exclude(blocked_reason=reason).update(blocked_reason=reason)
 
 
