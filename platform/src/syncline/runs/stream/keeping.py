@@ -86,9 +86,12 @@ def _note(sync: Sync, reason: str | None) -> None:
 
 
 def _outlived() -> Sequence[Run]:
-    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off."""
+    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off.
+
+    One that a person paused stays paused: another would begin by itself.
+    """
     active = Run.objects.filter(kind=Run.Kind.STREAM, state__in=Run.ACTIVE).select_related("sync__connection")
-    old = Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))
+    old = (Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))) & ~Q(state=Run.State.PAUSED)
     off = Q(sync__enabled=False) | Q(sync__continuous=False) | Q(sync__connection__owner__is_active=False)
     return list(active.filter(old | off))
 
