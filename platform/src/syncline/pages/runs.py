@@ -23,7 +23,7 @@ from syncline.runs.close import SUSPENDED
 from syncline.runs.models import Run
 from syncline.runs.start import cancel, pause, resume
 
-from . import directions, plans, run_words
+from . import directions, plans, run_words, streams
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
 from .filters import ConnectionOfRun, SyncFilter
@@ -153,6 +153,7 @@ def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "groups": error_groups(request, run),
         "parts": list(run.parts.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN]),
         "rights": rights(request, run.sync.connection),
+        **streams.of_run(run),
     }
 
 
