@@ -30,6 +30,9 @@ def to_json(one: ObjectType) -> Plain:
         "pull_since": one.pull_since,
         "pull_archived": one.pull_archived,
         "pull_history": one.pull_history,
+        "follow": one.follow,
+        "log": one.log,
+        "dead_letters": one.dead_letters,
     }
 
 
@@ -51,6 +54,9 @@ def from_json(plain: Mapping[str, Any]) -> ObjectType:
         pull_since=plain.get("pull_since", False),
         pull_archived=plain.get("pull_archived", False),
         pull_history=plain.get("pull_history", False),
+        follow=plain.get("follow", False),
+        log=plain.get("log", False),
+        dead_letters=plain.get("dead_letters", ""),
     )
 
 
