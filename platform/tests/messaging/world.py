@@ -88,7 +88,7 @@ class Log(ConnectorSpec):
     @hookimpl
     def suggest_mapping(self, dataset: DatasetInfo, object_type: ObjectType) -> SuggestedMapping:
         if dataset.log:
-            return SuggestedMapping((SuggestedRule("data", "$"),))
+            return SuggestedMapping((SuggestedRule("$", "data"),))
         return SuggestedMapping((SuggestedRule("customer", "customer"), SuggestedRule("seats", "seats")))
 
 
@@ -254,5 +254,12 @@ def carried(run: Run, by: StreamWorker, partition: str, **more: Any) -> None:
 
 
 def failed(run: Run, partition: str, error: str, seconds: float = 30.0, attempt: int = 4) -> None:
-    again = timezone.now() + dt.timedelta(seconds=seconds)
-    run.parts.filter(partition=partition).update(state=RunPart.State.QUEUED, last_error=error, not_before=again, attempt=attempt)
+    """As if its process had met this error again and again, for five minutes."""
+    now = timezone.now()
+    run.parts.filter(partition=partition).update(
+        state=RunPart.State.QUEUED,
+        last_error=error,
+        not_before=now + dt.timedelta(seconds=seconds),
+        failing_since=now - dt.timedelta(seconds=300),
+        attempt=attempt,
+    )

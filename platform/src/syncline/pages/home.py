@@ -33,7 +33,12 @@ def overview(user: User) -> dict[str, Any]:
     seen = runs.visible_runs(user)
     return {
         "connections": connections_by_state(user),
-        "active": [_row(run) for run in progress.with_counts(seen.filter(state__in=Run.ACTIVE).order_by("-id")[:SHOWN])],
+        "active": [
+            _row(run)
+            for run in progress.with_counts(
+                seen.filter(state__in=Run.ACTIVE).exclude(kind=Run.Kind.STREAM).order_by("-id")[:SHOWN]
+            )
+        ],
         "problems": [_row(run) for run in seen.filter(state__in=(Run.State.PROBLEMS, Run.State.FAILED)).order_by("-id")[:SHOWN]],
         "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
         "attention": attention(user),

@@ -37,7 +37,7 @@ _WORDS: Final = {State.NO_PROCESS: "no stream process is running"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A partition or shard in words. `next_try`: seconds until it is tried again; `before`: its last error is over."""
+    """A partition or shard in words. `since`: how long it has been failing; `next_try`: how long until it is tried again."""
 
     name: str
     badge: SafeString
@@ -47,7 +47,7 @@ class Row:
     rate: str
     waits: str
     error: str
-    before: bool
+    since: str
     next_try: str
 
 
@@ -116,7 +116,7 @@ def row(part: Part) -> Row:
         rate=f"{part.row.rate or 0:,.1f}" if part.carried else "–",
         waits=duration(part.queue.oldest, part.now) if part.queue and part.queue.oldest else "",
         error=part.row.last_error,
-        before=part.carried,
+        since=duration(part.row.failing_since, part.now) if part.failing and part.row.failing_since else "",
         next_try=duration(part.now, part.row.not_before) if part.pauses else "",
     )
 
@@ -130,10 +130,10 @@ def _name(one: RunPart) -> str:
 
 
 def _state(part: Part) -> tuple[str, str]:
+    if part.failing:
+        return "failed", f"tried {part.row.attempt} times" if part.row.attempt > 1 else "cannot go on"
     if part.carried:
         return "ok", "running"
-    if part.row.last_error:
-        return "failed", f"tried {part.row.attempt} times" if part.row.attempt > 1 else "cannot go on"
     return "queued", "waits for a process"
 
 

@@ -44,17 +44,18 @@ from .sync_forms import (
 
 VERSIONS_SHOWN = 20
 
-
-def shape_of(sync: Sync) -> Shape:
-    return continuous.shape_of(dataset_of(sync), object_of(sync))
-
-
 ARROWS = {"push": "→", "pull": "←", "two_way": "↔"}
 SYNCED = ["name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
 TIMING = ["source", "continuous", "cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]
 SYNCED_NOTE = (
     "Direction, mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
 )
+
+FILTER_NOTE = "The filter belongs to the draft: it counts once it is published. The others count once saved."
+
+
+def shape_of(sync: Sync) -> Shape:
+    return continuous.shape_of(dataset_of(sync), object_of(sync))
 
 
 class DraftInline(StockInline):
@@ -131,7 +132,7 @@ class SyncPage(ActionsAdmin):
         without = directions.words(obj).without | continuous.without(obj, shape_of(obj), object_of(obj))
         synced, timing = ([name for name in names if name not in without] for names in (SYNCED, TIMING))
         return [
-            ("What is synced", {"fields": synced, "description": SYNCED_NOTE}),
+            ("What is synced", {"fields": synced, "description": SYNCED_NOTE if "mode" in synced else FILTER_NOTE}),
             ("When", {"fields": timing}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]

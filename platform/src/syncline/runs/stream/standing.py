@@ -59,7 +59,13 @@ class Part:
 
     @property
     def carried(self) -> bool:
-        return self.row.state == RunPart.State.LEASED and self.row.lease_until is not None and self.row.lease_until >= self.now
+        alive = self.process is not None and not self.process.silent
+        return alive and self.row.state == RunPart.State.LEASED and (self.row.lease_until or self.now) >= self.now
+
+    @property
+    def failing(self) -> bool:
+        """Also while it is being tried again, until that has succeeded."""
+        return bool(self.row.last_error)
 
     @property
     def pauses(self) -> bool:
@@ -168,7 +174,7 @@ NO_PROCESS: Final = "No stream process is running, so nothing is taken in or pas
 
 
 def _carried(parts: Sequence[Part]) -> tuple[State, str]:
-    failing = sum(1 for one in parts if one.row.last_error and not one.carried)
+    failing = sum(1 for one in parts if one.failing)
     if failing:
         share = "It" if len(parts) == 1 else f"{failing} of {len(parts)} parts"
         return State.TROUBLE, f"{share} cannot go on at the moment, and tries again by itself. See the last error."
