@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.html import strip_tags
 from syncline.connections.models import Grant
@@ -130,6 +132,25 @@ class TestSeen:
             assert client.post(f"/api/v1/dead-letters/{letter.pk}/{name}/").status_code == 404
         assert client.get(f"/api/v1/dead-letters/{letter.pk}/").status_code == 404
         assert state(letter) == "open"
+
+    def test_lists_cost_the_same_for_few_messages_and_for_many(self, client: Client, ann: World, sync: Sync) -> None:
+        relay = ann.relay()
+        pages = [reverse(f"admin:syncline_{name}_changelist") for name in ("deadletter", "outgoing")]
+        pages.append("/api/v1/dead-letters/")
+        found = []
+        for start in (0, 2):
+            for number in range(start, start + 2 + start * 4):
+                ann.letter(sync, f"0:{number}")
+                ann.outgoing(relay, ann.event(f"c-{number}"))
+            found.append([queries(client, page) for page in pages])
+        assert found[0] == found[1]
+
+
+def queries(client: Client, page: str) -> int:
+    client.get(page)
+    with CaptureQueriesContext(connection) as seen:
+        assert client.get(page).status_code == 200
+    return len(seen)
 
 
 class TestDecided:

@@ -116,5 +116,6 @@ def log_objects(objects: Collection[ObjectType]) -> bool:
 
 
 def offered_datasets(known: Mapping[str, Dataset], objects: Collection[ObjectType]) -> dict[str, Dataset]:
-    """Logs of ours only where there is a log to pass them on to."""
-    return {key: one for key, one in known.items() if not one.info.log or log_objects(objects)}
+    """Logs of ours come last, and only where there is a log to pass them on to."""
+    logs = {key: one for key, one in known.items() if one.info.log}
+    return {**{key: one for key, one in known.items() if key not in logs}, **(logs if log_objects(objects) else {})}

@@ -70,6 +70,7 @@ class NewSyncForm(ModelForm):
         )
         if "source" in self.fields:
             self.fields["source"] = source_field(self.sources, required=False, more=" Only for messages of the inbox.")
+            self.fields["direction"].help_text = f"{directions.HELP} Of a log there is only one, whatever is chosen."
 
     def clean_direction(self) -> str:
         return self.cleaned_data["direction"] or Sync.Direction.PUSH
