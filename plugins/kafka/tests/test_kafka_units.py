@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema
@@ -23,11 +23,14 @@ from syncline.contract import (
     ObjectType,
     Op,
     Property,
+    RecordRejected,
+    RemoteRecord,
     Session,
     Status,
     SuggestedMapping,
 )
 from syncline_kafka.cluster import Cluster
+from syncline_kafka.envelope import Reader, packed
 from syncline_kafka.mapping import suggest
 from syncline_kafka.push import Batch
 from syncline_kafka.settings import SETTINGS, librdkafka, new_topics, schemas
@@ -194,3 +197,81 @@ def test_an_acknowledgement_that_never_comes_is_unknown(monkeypatch: pytest.Monk
     monkeypatch.setattr("syncline_kafka.push.WAIT_S", 0.1)
     found, _ = batch(1, None)
     assert statuses(found) == [Status.CREATED, Status.UNKNOWN]
+
+
+class Raw:
+    """A message as a consumer gives it."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, bytes] | None = None, stamp: int = 0) -> None:
+        self._body, self._headers, self._stamp = body, list((headers or {}).items()), stamp
+
+    def value(self) -> bytes:
+        return self._body
+
+    def key(self) -> bytes:
+        return b"k"
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return self._headers
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self._stamp
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 17
+
+
+def told(raw: Raw, *names: str) -> RemoteRecord:
+    found = ObjectType("t", "t", (Property("$", "All", Kind.JSON), Property("more", "More", Kind.JSON)), {}, log=True)
+    return Reader(found, names or ("$",)).record(raw)  # type: ignore[arg-type]
+
+
+def message(record: RemoteRecord) -> Message:
+    assert record.message
+    return record.message
+
+
+def test_a_property_nested_too_deep_is_said_and_stops_no_other() -> None:
+    nested = b'{"more":' + b"[" * 300 + b"]" * 300 + b"}"
+    assert message(told(Raw(nested), "more")).problem.startswith("Its more is not JSON of at most 254 levels.")
+    assert message(told(Raw(nested))).problem.endswith("at most 254 levels are kept.")
+
+
+@pytest.mark.parametrize("stamp", [10**18, 2**63 - 1])
+def test_a_time_that_no_calendar_has_is_none(stamp: int) -> None:
+    assert told(Raw(b"{}", stamp=stamp)).modified_at is None
+    assert message(told(Raw(b"{}", stamp=stamp))).at is None
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(b"9223372036854775807", 2**63 - 1), (b"9223372036854775808", None), (b"9999999999999999999", None), (b"9" * 5000, None)],
+)
+def test_a_sequence_larger_than_databases_count_is_none(given: bytes, found: int | None) -> None:
+    assert message(told(Raw(b"{}", {"ce_sequence": given}))).sequence == found
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", "The message is no JSON that can be read"),
+        (b'{"a":"\\ud800"}', "The message is no JSON that can be read"),
+        (b'{"a":123456789012345678901234567890}', ""),
+    ],
+)
+def test_odd_data_of_a_structured_event_stops_nothing(data: bytes, problem: str) -> None:
+    body = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":' + data + b"}"
+    found = message(told(Raw(body, {"content-type": b"application/cloudevents+json"})))
+    assert found.body == body
+    assert found.problem.startswith(problem)
+    assert bool(found.problem) == bool(problem)
+
+
+@pytest.mark.parametrize("levels", [300, 1500])
+def test_what_is_nested_too_deep_to_be_added_to_is_refused_alone(levels: int) -> None:
+    properties = {"$": '{"x":' + "[" * levels + "]" * levels + "}", "Id": "1"}
+    with pytest.raises(RecordRejected, match="Map it alone"):
+        packed(TOPIC, Change("1", Op.CREATE, properties=properties), "inst")

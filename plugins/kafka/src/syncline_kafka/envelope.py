@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from .values import WHOLE, read, text, wire
 FORMAT: Final = JSONFormat()
 JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
+LARGEST: Final = 2**63 - 1
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -43,10 +45,14 @@ def _value(object_type: ObjectType, properties: Mapping[str, Value], message: Me
         return None if whole is None else str(whole).encode()
     kinds = {one.name: one.kind for one in object_type.properties}
     named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
-    base = orjson.loads(str(whole)) if whole is not None else {}
-    if not isinstance(base, dict):
-        raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
-    return orjson.dumps({**base, **named})
+    try:
+        base = orjson.loads(str(whole)) if whole is not None else {}
+        if isinstance(base, dict):
+            return orjson.dumps({**base, **named})
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+        said = f"Nothing can be added to what is mapped to {WHOLE}: {error}. Map it alone, or leave it out."
+        raise RecordRejected(said, code=Code.INVALID_VALUE) from None
+    raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
 
 
 def _event(message: Message, value: bytes, installation: str) -> KafkaMessage:
@@ -75,8 +81,7 @@ class Reader:
 
     def record(self, raw: Raw) -> RemoteRecord:
         headers = {name: _text(value) for name, value in _pairs(raw)}
-        body, key, stamp = raw.value(), raw.key(), raw.timestamp()[1]
-        at = dt.datetime.fromtimestamp(max(stamp, 0) / 1000, dt.UTC)
+        body, key, at = raw.value(), raw.key(), _stamped(raw.timestamp()[1])
         told: Mapping[str, Any] = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
         properties, problem = dict[str, Value](), ""
         try:
@@ -105,7 +110,7 @@ class Reader:
         try:
             value: Any = orjson.loads(body)
             found: dict[str, Value] = {WHOLE: text(value)} if self._whole else {}
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+        except ValueError as error:
             raise ValueError(f"The message is no JSON that can be read: {error}.") from None
         if type(value) is not dict and (self._wanted or type(value) is not list):
             raise ValueError("The message is JSON, but no object with properties.")
@@ -117,10 +122,11 @@ def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
     """A CloudEvent in structured mode: its attributes, and its data as a message of their own would have it."""
     try:
         event = from_structured(KafkaMessage({}, None, body), FORMAT)
+        data = event.get_data()
+        own = data if isinstance(data, bytes) else json.dumps(data).encode()
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, CloudEventValidationError) as error:
         raise ValueError(f"The message says that it is a CloudEvent, but is none: {error}") from None
-    data = event.get_data()
-    return event.get_attributes(), data if isinstance(data, bytes) else orjson.dumps(data)
+    return event.get_attributes(), own
 
 
 def _pairs(raw: Raw) -> list[tuple[str, Any]]:
@@ -137,9 +143,19 @@ def _text(raw: Any) -> str:
 
 
 def _whole_number(told: Any) -> int | None:
+    """None for what is larger than databases count, too."""
     try:
-        return int(told) if told is not None and len(str(told)) < 20 else None
+        found = int(told) if told is not None and len(str(told)) <= 20 else None
     except ValueError:
+        return None
+    return found if found is not None and abs(found) <= LARGEST else None
+
+
+def _stamped(milliseconds: int) -> dt.datetime | None:
+    """Kafka's own time. A producer may have set any number; None for what is no moment."""
+    try:
+        return dt.datetime.fromtimestamp(max(milliseconds, 0) / 1000, dt.UTC)
+    except (ValueError, OverflowError, OSError):
         return None
 
 

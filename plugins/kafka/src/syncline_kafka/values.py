@@ -19,13 +19,16 @@ _WORDS: Final = {
     Kind.BOOLEAN: "true or false",
     Kind.DATE: "a date",
     Kind.DATETIME: "a date with time",
-    Kind.JSON: "JSON",
+    Kind.JSON: "JSON of at most 254 levels",
 }
 
 
 def text(value: Any) -> str:
-    """JSON in its canonical form: no blanks, names sorted."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    """JSON in its canonical form: no blanks, names sorted. ValueError for what is nested too deep to be written again."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError as error:  # a TypeError, which nobody expects of a value
+        raise ValueError(f"{error}: at most 254 levels are kept") from None
 
 
 def _string(value: Any) -> str:
