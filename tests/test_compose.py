@@ -8,13 +8,16 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
+from django.urls import reverse
 from syncline.cli import main
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+NGINX = (ROOT / "deploy" / "nginx.conf.template").read_text(encoding="utf-8")
 COMMAND = re.compile(r'^    command: \[("syncline".*)\]$', re.MULTILINE)
 GIVEN = {"POSTGRES_PASSWORD": "x", "SECRET_KEY": "x", "SYNCLINE_KEYS": "x", "SYNCLINE_HOST": "sync.example.com"}
 
@@ -32,7 +35,7 @@ def commands() -> list[list[str]]:
     return [re.findall(r'"([^"]*)"', found) for found in COMMAND.findall(COMPOSE)]
 
 
-@pytest.mark.skipif(not client(), reason="Docker's compose is not installed")
+@pytest.mark.skipif(not client(), reason="docker: install its plugin compose")
 def test_compose_reads_the_file_with_the_profile_of_the_simulator(tmp_path: Path) -> None:
     env = {**os.environ, **GIVEN}
     argv = [*client(), "-f", str(ROOT / "docker-compose.yml"), "--profile", "simulator", "config"]
@@ -42,7 +45,7 @@ def test_compose_reads_the_file_with_the_profile_of_the_simulator(tmp_path: Path
         assert f"\n  {service}:\n" in found.stdout
 
 
-@pytest.mark.skipif(not client(), reason="Docker's compose is not installed")
+@pytest.mark.skipif(not client(), reason="docker: install its plugin compose")
 def test_without_secrets_nothing_starts(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name not in GIVEN}
     argv = [*client(), "-f", str(ROOT / "docker-compose.yml"), "config"]
@@ -94,3 +97,37 @@ def test_images_are_pinned_and_ours_does_not_run_as_root() -> None:
         assert "alpine" not in image
     assert re.findall(r"^USER (\w+)", dockerfile, re.MULTILINE) == ["syncline"]
     assert "requirements.lock" in dockerfile
+
+
+@pytest.mark.unit
+def test_the_simulator_goes_where_its_deliveries_are_taken() -> None:
+    """Web processes that are reached over TLS send whatever came without it elsewhere, and the simulator follows nobody."""
+    [simulator] = [argv for argv in commands() if argv[1] == "simulate"]
+    url = urlsplit(simulator[simulator.index("--url") + 1])
+    [server] = [one for one in NGINX.split("\nserver {")[1:] if f"listen {url.port};" in one]
+    assert url.hostname == "nginx"
+    assert f"location = {url.path} {{\n        proxy_pass $web;" in server
+    assert "set $asked ${SYNCLINE_HOST};" in server
+    told = dict(re.findall(r"^proxy_set_header (\S+) +(\S+);", NGINX, re.MULTILINE))
+    assert told["Host"] == "$asked"
+    assert told["X-Forwarded-Proto"] == "https"
+    assert str(url.port) not in "".join(re.findall(r"^    ports: (.*)$", COMPOSE, re.MULTILINE)), "it is for this network only"
+
+
+@pytest.mark.unit
+def test_the_proxy_logs_no_secret_of_an_address() -> None:
+    [kept] = re.findall(r"^log_format syncline '(.*)';$", NGINX, re.MULTILINE)
+    assert set(re.findall(r"^\s*access_log (.*);", NGINX, re.MULTILINE)) == {"/dev/stdout syncline"}
+    assert set(re.findall(r"\$(\w+)", kept)) <= {
+        "remote_addr",
+        "time_iso8601",
+        "request_method",
+        "shown",
+        "status",
+        "body_bytes_sent",
+        "request_time",
+    }
+    assert set(re.findall(r"^\s*error_log (.*);", NGINX, re.MULTILINE)) == {"/dev/stderr crit"}
+    [masked] = re.findall(r'^    "~(\^\S+)" "\$begun\.\.\.";$', NGINX, re.MULTILINE)
+    path = reverse("webhook", kwargs={"slug": "abcdefghijklmnop"})
+    assert re.match(masked.replace("?<", "?P<"), path)
