@@ -57,6 +57,23 @@ def test_every_page_of_the_documentation_is_in_its_index() -> None:
     assert index in {(ROOT / target).resolve() for target in links(ROOT / "README.md")}
 
 
+#: Read by demos and tests only.
+OF_AUTHORS = {"COMPANIES", "FIXTURE", "MESSAGES", "JSON", "KAFKA_BOOTSTRAP_SERVERS", "SYNCLINE_BROKER_NAME", "SYNCLINE_CRASH_AT"}
+READ = re.compile(r"""(?:environ\.get\(|words\(|secret\(|^SETTING: Final = )"([A-Z_]+)\"""", re.MULTILINE)
+
+
+def test_every_variable_of_the_environment_is_described() -> None:
+    """In the list that says it is whole, of what is read by the host, the platform and the apps."""
+    code = [path.read_text(encoding="utf-8") for path in files("platform/src/*.py", "platform/host/*.py", "apps/*/src/*.py")]
+    found = {name for text in code for name in READ.findall(text)} - OF_AUTHORS
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`([A-Z_]+)`", " ".join(re.findall(r"^\| (`[A-Z].*?) \|", page, re.MULTILINE))))
+
+    assert len(found) > 25
+    assert found - listed == set()
+    assert listed - found == set()
+
+
 @cache
 def design() -> list[str]:
     """What docs/design.md has in back ticks, each once."""

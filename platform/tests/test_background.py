@@ -380,6 +380,7 @@ def test_each_value_that_syncline_relies_on_is_checked(name: str, settings: Lazy
         ("SYNCLINE_LEASE_SECONDS", 0, "E004"),
         ("SYNCLINE_LEASE_SECONDS", 3601, "E004"),
         ("SYNCLINE_LEASE_SECONDS", 5, "W004"),
+        ("SYNCLINE_STREAM_LEASE_SECONDS", 0, "E004"),
         ("SYNCLINE_STALL_SECONDS", 1, "E004"),
         ("SYNCLINE_STALL_SECONDS", 60, "W004"),
         ("SYNCLINE_STOP_SECONDS", -1, "E004"),

@@ -1,8 +1,8 @@
 """Settings of the runnable host. Pure: they compute addresses and read keys, and start nothing.
 
 Environment: DATABASE_URL, SECRET_KEY, SYNCLINE_KEYS, ALLOWED_HOSTS, SYNCLINE_PUBLIC_URL, SYNCLINE_STATE, SYNCLINE_WORKERS,
-SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_CATALOG_MAX_AGE, SYNCLINE_DRIFT_SECONDS, SYNCLINE_STALL_SECONDS,
-SYNCLINE_STOP_SECONDS, SYNCLINE_CHANGES_LIMIT, SYNCLINE_WATCH_LOCK_MS, SYNCLINE_REMOVALS_COUNT, SYNCLINE_REMOVALS_SHARE,
+SYNCLINE_PUSH_THREADS, SYNCLINE_LEASE_SECONDS, SYNCLINE_STREAM_LEASE_SECONDS, SYNCLINE_CATALOG_MAX_AGE, SYNCLINE_DRIFT_SECONDS,
+SYNCLINE_STALL_SECONDS, SYNCLINE_STOP_SECONDS, SYNCLINE_CHANGES_LIMIT, SYNCLINE_WATCH_LOCK_MS, SYNCLINE_REMOVALS_COUNT, SYNCLINE_REMOVALS_SHARE,
 SYNCLINE_REMOVALS_HOURS, SYNCLINE_PLAN_DAYS, SYNCLINE_INBOX_BODY, SYNCLINE_INBOX_DAYS, SYNCLINE_INBOX_KEYS_DAYS,
 SYNCLINE_LOG_LEVEL, DJANGO_DEBUG; elsewhere SYNCLINE_ALLOW_LOOPBACK and PORT
 (`make up`). On loopback none is needed; docs/operations.md says what each means.
@@ -37,6 +37,8 @@ SYNCLINE_PUSH_THREADS = int(os.environ.get("SYNCLINE_PUSH_THREADS", "4"))
 SYNCLINE_BUDGETS = os.environ.get("SYNCLINE_BUDGETS", "on") != "off"
 # How long a part of a run stays claimed without a sign of life; calls time out after two thirds of it.
 SYNCLINE_LEASE_SECONDS = float(os.environ.get("SYNCLINE_LEASE_SECONDS", "30"))
+# The same for a partition or shard of a continuous sync: it is another process's so soon after its own was killed.
+SYNCLINE_STREAM_LEASE_SECONDS = float(os.environ.get("SYNCLINE_STREAM_LEASE_SECONDS", "10"))
 #: Seconds after which a run asks an account again what it offers; and the least time between two questions while one goes on.
 SYNCLINE_CATALOG_MAX_AGE = float(os.environ.get("SYNCLINE_CATALOG_MAX_AGE", "3600"))
 SYNCLINE_DRIFT_SECONDS = float(os.environ.get("SYNCLINE_DRIFT_SECONDS", "5"))

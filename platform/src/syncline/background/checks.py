@@ -2,7 +2,7 @@
 
 syncline.E002  Q_CLUSTER lets Django-Q2 start a doorbell again, or end it, while it is still being answered
 syncline.E003  a value of Q_CLUSTER that Syncline cannot work with
-syncline.E004  SYNCLINE_LEASE_SECONDS, SYNCLINE_STALL_SECONDS or SYNCLINE_STOP_SECONDS make no sense
+syncline.E004  SYNCLINE_(STREAM_)LEASE_SECONDS, SYNCLINE_STALL_SECONDS or SYNCLINE_STOP_SECONDS make no sense
 syncline.W004  they do, but a stall lasts longer than a minute, or calls get little time
 """
 
@@ -74,6 +74,7 @@ def _impossible() -> Iterator[checks.CheckMessage]:
     timeout = float(conf.get("timeout") or 0)
     limits: dict[str, tuple[float, float, str]] = {
         "SYNCLINE_LEASE_SECONDS": (1, timeout, "a claim must outlive a call, and end before Django-Q2 ends the drain"),
+        "SYNCLINE_STREAM_LEASE_SECONDS": (1, timeout, "a process needs time to show that it is still at it"),
         "SYNCLINE_STALL_SECONDS": (2, timeout, "a worker needs time to show that it lives"),
         "SYNCLINE_STOP_SECONDS": (0, float("inf"), "seconds cannot be negative"),
     }

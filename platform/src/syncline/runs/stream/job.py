@@ -24,7 +24,7 @@ WHERE id = %s AND fence = %s AND state = 'leased'
 
 def lease_seconds() -> float:
     """How long nobody takes over the part of a process that gives no sign of life."""
-    return float(getattr(settings, "SYNCLINE_STREAM_LEASE_SECONDS", 10.0))
+    return float(settings.SYNCLINE_STREAM_LEASE_SECONDS)
 
 
 class StreamJob(Job):
