@@ -313,6 +313,21 @@ def sandbox(key: str, port: int) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("key")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def simulate(key: str, options: tuple[str, ...]) -> None:
+    """Acts as the customers of the connector KEY's vendor; `syncline simulate KEY --help` tells its options."""
+    from syncline import simulating
+    from syncline.contract import SynclineError
+    from syncline.registry import registry
+
+    try:
+        simulating.run(registry(), key, options)
+    except SynclineError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def manage(arguments: tuple[str, ...]) -> None:

@@ -116,6 +116,9 @@ class Sandbox:
     `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
     line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
     `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    `simulate`: acts as the vendor's customers towards this host, until it is done or told to stop (SIGINT, SIGTERM), and writes
+    what it did to the standard output, one line of JSON at the end. `syncline simulate KEY` calls it: its arguments become
+    options, each `Annotated[type, "what it means"]` of str, int, float or bool. SynclineError when it cannot go on.
     """
 
     command: tuple[str, ...]

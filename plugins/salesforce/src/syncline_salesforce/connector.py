@@ -170,4 +170,7 @@ class Salesforce(ConnectorSpec):
 
     @hookimpl
     def sandbox(self) -> Sandbox:
-        return Sandbox(command=(sys.executable, "-m", "syncline_salesforce.sandbox"), settings={"instance_url": "{url}"})
+        from .sandbox.simulate import simulate
+
+        command = (sys.executable, "-m", "syncline_salesforce.sandbox")
+        return Sandbox(command=command, settings={"instance_url": "{url}"}, simulate=simulate)
