@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from django.contrib.auth.models import User
 from django.test import override_settings
 from syncline.ledger.messages import Incoming
@@ -30,12 +24,13 @@ from syncline.syncs.models import Sync
 from syncline_host.demo_events import scenario
 from syncline_licensing.models import Customer, LicenseChange
 
+from tests.events.going import streams, topic_of_its_own, until
+
 if TYPE_CHECKING:
     from tests.services.kafka.service import Kafka
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-ROOT = Path(__file__).parents[1]
 CUSTOMERS = 30
 PAUSE = 0.005
 """Seconds between two messages."""
@@ -82,9 +77,8 @@ class Feed:
 
 @pytest.fixture
 def topic(kafka: Kafka) -> Iterator[str]:
-    name = f"takeover-{uuid.uuid4().hex[:8]}"
-    yield name
-    AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0}).delete_topics([name])[name].exception(30)
+    with topic_of_its_own(kafka, "takeover") as name:
+        yield name
 
 
 @pytest.fixture
@@ -108,35 +102,6 @@ def feed(kafka: Kafka, topic: str, sync: Sync) -> Iterator[Callable[[], Feed]]:
     thread.join()
 
 
-@pytest.fixture
-def streams(database_url: str, sync: Sync) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts one each time it is called."""
-    started: list[subprocess.Popen[bytes]] = []
-    environment = {**os.environ, "DATABASE_URL": database_url, "SYNCLINE_ALLOW_LOOPBACK": "1", "SYNCLINE_LOG_LEVEL": "ERROR"}
-
-    def start() -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-m", "syncline.cli", "stream"], cwd=ROOT, env=environment))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
-        process.wait()
-
-
-def until(true: Callable[[], bool], within: float = 60.0) -> float:
-    """How many seconds it took."""
-    begun = time.monotonic()
-    while not true():
-        assert time.monotonic() - begun < within, "It did not come to pass in time."
-        time.sleep(0.05)
-    return time.monotonic() - begun
-
-
 def owners(sync: Sync) -> Mapping[str, int]:
     """Partition → the process that has it."""
     found = RunPart.objects.filter(run__sync=sync, state="leased").values_list("partition", "owner")
@@ -158,28 +123,29 @@ def moved(sync: Sync, before: Mapping[str, int], names: set[str]) -> bool:
 
 
 def test_the_partitions_of_a_killed_process_are_another_s_soon_and_nothing_is_lost_or_doubled(
-    sync: Sync, feed: Callable[[], Feed], streams: Callable[[], subprocess.Popen[bytes]]
+    database_url: str, sync: Sync, feed: Callable[[], Feed]
 ) -> None:
     Sync.objects.exclude(pk=sync.pk).update(enabled=False)  # its messages are made here
-    streams()
-    streams()
-    until(lambda: shared(sync), 120)
-    fed = feed()
-    until(lambda: moved(sync, {}, {"0", "1", "2"}))
-    killed = next(pid for pid, number in Counter(owners(sync).values()).items() if number == 2)
-    lost = {name for name, pid in owners(sync).items() if pid == killed}
-    os.kill(killed, signal.SIGKILL)
-    begun = time.monotonic()
-    time.sleep(0.5)  # what it had handed over is committed
-    before = positions(sync)
-    until(lambda: moved(sync, before, lost))
-    seconds = time.monotonic() - begun
-    fed.stop.set()
-    ends = Counter[str]()
-    until(lambda: len(fed.acknowledged) >= max(fed.sent.values()), 30)
-    for partition, offset in fed.acknowledged:
-        ends[str(partition)] = max(ends[str(partition)], offset + 1)
-    until(lambda: positions(sync) == dict(ends))
+    with streams(database_url) as start:
+        start()
+        start()
+        until(lambda: shared(sync), 120)
+        fed = feed()
+        until(lambda: moved(sync, {}, {"0", "1", "2"}))
+        killed = next(pid for pid, number in Counter(owners(sync).values()).items() if number == 2)
+        lost = {name for name, pid in owners(sync).items() if pid == killed}
+        os.kill(killed, signal.SIGKILL)
+        begun = time.monotonic()
+        time.sleep(0.5)  # what it had handed over is committed
+        before = positions(sync)
+        until(lambda: moved(sync, before, lost))
+        seconds = time.monotonic() - begun
+        fed.stop.set()
+        ends = Counter[str]()
+        until(lambda: len(fed.acknowledged) >= max(fed.sent.values()), 30)
+        for partition, offset in fed.acknowledged:
+            ends[str(partition)] = max(ends[str(partition)], offset + 1)
+        until(lambda: positions(sync) == dict(ends))
 
     messages = max(fed.sent.values())
     print(f"\n{messages} messages, {len(lost)} partitions taken over after {seconds:.1f} s")
