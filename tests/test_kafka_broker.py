@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -82,6 +83,13 @@ def test_what_the_broker_acknowledged_is_still_there_after_a_kill_and_a_restart(
         assert consumed(ours.servers, "kept", 500) == list(range(500))
     finally:
         ours.stop()
+
+
+def test_a_cluster_whose_id_looks_like_an_option_is_made(libs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" * 16))
+    ours = ApacheKafka(libs, tmp_path)
+    ours._format()
+    assert "cluster.id=-Pj4" in next((tmp_path / "data").glob("meta.properties")).read_text()
 
 
 @pytest.mark.faults
