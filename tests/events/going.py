@@ -11,10 +11,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
     from tests.services.kafka.service import Kafka
@@ -53,12 +53,22 @@ def topic_of_its_own(kafka: Kafka, name: str) -> Iterator[str]:
     try:
         yield topic
     finally:
-        for made in (topic, f"{topic}.dlq"):
-            with contextlib.suppress(KafkaException):
-                admin(kafka).delete_topics([made])[made].result(30)
+        there = _admin(kafka).list_topics(timeout=30).topics
+        for made in {topic, f"{topic}.dlq"} & set(there):
+            delete(kafka, made)
 
 
-def admin(kafka: Kafka) -> Any:
+def create(kafka: Kafka, topic: str, **config: str) -> None:
+    client = _admin(kafka)
+    client.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(30)
+
+
+def delete(kafka: Kafka, topic: str) -> None:
+    client = _admin(kafka)
+    client.delete_topics([topic])[topic].result(30)
+
+
+def _admin(kafka: Kafka) -> AdminClient:
     return AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
 
 
