@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import threading
 import time
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from django.db.models.functions import Now
+from django.utils import timezone
 from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Value
 from syncline.ledger.models import ErrorGroup
 from syncline.ledger.pulled import Checkpoint
@@ -149,6 +152,47 @@ def test_what_is_lost_comes_with_a_whole_listing_and_the_run_says_so(here: Follo
     keeping.end(Run.objects.get(sync=sync, state__in=Run.ACTIVE))
     assert ErrorGroup.objects.get(code="gap").message == "Events were lost."
     assert Run.objects.get(sync=sync).state == Run.State.PROBLEMS
+
+
+def listed(state: str) -> int:
+    return RunPart.objects.filter(kind="pull", state=state).count()
+
+
+def reached(position: str) -> Callable[[], bool]:
+    return Checkpoint.objects.filter(partition="follow", position=position).exists
+
+
+def test_whatever_is_lost_during_a_listing_one_more_comes_after_it_and_not_beside_it(here: Following) -> None:
+    sync = here.sync()
+    here.account.tell()
+    here.go(lambda: Checkpoint.objects.filter(partition="", seen_until__isnull=False).exists() and no_listing())
+    run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+    hour = dt.timedelta(hours=1)
+    busy = RunPart.objects.create(run=run, kind="pull", priority=0, state="leased", lease_until=Now() + hour, owner="slow")
+    for number in range(3):
+        here.account.tell(gap=f"Lost {number}.")
+    here.go(reached("4"))
+    assert (listed("leased"), listed("blocked"), listed("queued")) == (1, 1, 0)
+    here.account.seed("people", name="Missed", email="missed@example.org", city="Ulm")
+
+    RunPart.objects.filter(pk=busy.pk).update(state="done")
+    here.account.tell()
+    here.go(lambda: is_here("Missed")() and no_listing())
+    assert listed("done") == 3, "the first one, the slow one and the one after it"
+
+
+def test_a_listing_that_fails_is_begun_again_after_a_pause_that_grows(here: Following) -> None:
+    sync = here.sync()
+    keeping.Keeper(every=0.0).look()
+    run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+    for _ in range(2):
+        RunPart.objects.create(run=run, kind="pull", priority=0, state="dead")
+    here.account.tell()
+    here.account.tell()
+    here.go(reached("2"))
+    [again] = RunPart.objects.filter(kind="pull", state="queued")
+    waits = (again.not_before - timezone.now()).total_seconds()
+    assert 60 < waits <= 120
 
 
 def test_what_cannot_be_followed_or_is_pushed_is_not_continuous(here: Following) -> None:

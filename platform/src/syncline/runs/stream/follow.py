@@ -6,12 +6,14 @@ another part of the run.
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from syncline import background
 from syncline.contract import ConfigError, Page, PullRequest
@@ -27,6 +29,10 @@ from .job import StreamJob
 
 FOLLOWED: Final = "follow"
 """Partition of the checkpoint that says how far the following came; the other one is that of whole listings."""
+BEHIND: Final = RunPart.Priority.BACKFILL
+PAUSE: Final = 60.0
+"""Seconds before another listing for each that failed in this run, LONGEST at most."""
+LONGEST: Final = 3600.0
 
 
 def follow(job: StreamJob) -> None:
@@ -56,8 +62,9 @@ def _store(job: StreamJob, opened: Ground, page: Page) -> None:
         writer.hold(cursor, job.claim.fence, "FOR NO KEY UPDATE")
         receive.move(cursor, job, page)
         receive.note_gap(cursor, job, page.gap)
-        if page.gap or not _was_listed(job):
-            _list_all(job)
+        if page.gap:
+            _forget_listing(job)
+        _see_to_listing(job, lost=bool(page.gap))
         writer.advance(cursor, job.claim.fence, Counter())
 
 
@@ -65,15 +72,30 @@ def _since(asked: float) -> Callable[[], float]:
     return lambda: time.monotonic() - asked
 
 
-def _was_listed(job: StreamJob) -> bool:
-    """Or is being listed."""
-    begun = Checkpoint.objects.filter(sync_id=job.sync.pk, partition="", seen_until__isnull=False).exists()
-    return begun or job.run.parts.filter(kind=RunPart.Kind.PULL, state__in=RunPart.OPEN).exists()
-
-
-def _list_all(job: StreamJob) -> None:
+def _forget_listing(job: StreamJob) -> None:
+    """What was listed, or is being listed, is not all there is."""
     Checkpoint.objects.filter(sync_id=job.sync.pk, partition="").update(
         seen_until=None, window_until=None, position="", archived=False, whole=False, run_id=None
     )
-    RunPart.objects.create(run=job.run, kind=RunPart.Kind.PULL, priority=RunPart.Priority.BACKFILL)
+
+
+def _see_to_listing(job: StreamJob, *, lost: bool) -> None:
+    """One goes on at a time: whatever is lost meanwhile, one more comes after it. After one that failed there is a pause."""
+    listings = job.run.parts.filter(kind=RunPart.Kind.PULL)
+    there = set(listings.filter(state__in=RunPart.OPEN).values_list("state", flat=True))
+    if there == {RunPart.State.BLOCKED}:
+        listings.filter(state=RunPart.State.BLOCKED).update(state=RunPart.State.QUEUED)
+    elif there == {RunPart.State.LEASED} and lost:
+        RunPart.objects.create(run=job.run, kind=RunPart.Kind.PULL, priority=BEHIND, state=RunPart.State.BLOCKED)
+        return
+    elif not there and not _was_listed(job):
+        failed = listings.filter(state=RunPart.State.DEAD).count()
+        later = Now() + dt.timedelta(seconds=min(failed * PAUSE, LONGEST))
+        RunPart.objects.create(run=job.run, kind=RunPart.Kind.PULL, priority=BEHIND, not_before=later)
+    else:
+        return
     background.ring(QUEUE)
+
+
+def _was_listed(job: StreamJob) -> bool:
+    return Checkpoint.objects.filter(sync_id=job.sync.pk, partition="", seen_until__isnull=False).exists()
