@@ -26,6 +26,7 @@ from syncline.runs.stream import claiming, keeping
 from syncline.runs.stream.carrying import carry_out
 from syncline.syncs.engine import MappingInvalid
 from syncline.syncs.models import Sync
+from syncline.syncs.publish import publish
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -193,6 +194,29 @@ def test_a_listing_that_fails_is_begun_again_after_a_pause_that_grows(here: Foll
     [again] = RunPart.objects.filter(kind="pull", state="queued")
     waits = (again.not_before - timezone.now()).total_seconds()
     assert 60 < waits <= 120
+
+
+def test_runs_that_fail_are_begun_anew_after_pauses_that_grow_and_at_once_with_another_mapping(here: Following) -> None:
+    sync, keeper = here.sync(), keeping.Keeper(every=0.0)
+
+    def fail(ago: float) -> None:
+        keeper.look()
+        run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+        moment = timezone.now() - dt.timedelta(seconds=ago)
+        Run.objects.filter(pk=run.pk).update(state="failed", reason="Not permitted.", finished_at=moment)
+
+    fail(ago=6)
+    fail(ago=4)
+    keeper.look()
+    assert not Run.objects.filter(sync=sync, state__in=Run.ACTIVE).exists(), "the second pause is longer than the first"
+    sync.refresh_from_db()
+    assert sync.blocked_reason is not None
+    assert sync.blocked_reason.startswith("Not permitted. It begins again by itself at ")
+
+    sync.rules.order_by("-position")[0].delete()
+    publish(sync, here.lab.owner)
+    keeper.look()
+    assert Run.objects.filter(sync=sync, state__in=Run.ACTIVE).exists()
 
 
 def test_what_cannot_be_followed_or_is_pushed_is_not_continuous(here: Following) -> None:

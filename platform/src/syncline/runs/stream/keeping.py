@@ -9,16 +9,17 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from syncline.catalog import service as catalog
 from syncline.catalog.models import CatalogChange
 from syncline.connections.sessions import open_session
-from syncline.contract import ConfigError, SynclineError
+from syncline.contract import ConfigError, Retryable, SynclineError
 from syncline.registry import connector, dataset
 from syncline.runs.close import close_run
 from syncline.runs.models import Run, RunPart
@@ -30,6 +31,11 @@ from .queueing import SHARDS
 
 EVERY: Final = 2.0
 ROLLED_AFTER: Final = dt.timedelta(days=1)
+REMEMBERED: Final = dt.timedelta(hours=1)
+"""For so long a failed run makes the pause before the next one longer."""
+FIRST_PAUSE: Final = dt.timedelta(seconds=5)
+LONGEST_PAUSE: Final = dt.timedelta(minutes=10)
+MOST_COUNTED: Final = 10
 _LOCK: Final = 1_229_866_841  # of this purpose among the advisory locks of the database
 
 log = logging.getLogger("syncline.runs")
@@ -77,6 +83,8 @@ class Keeper:
             raise
         if run is not None and time.monotonic() - self._asked.get(sync.pk, -self._every) < self._every:
             return
+        if run is None:
+            _rest(sync)
         wanted = _parts(sync)
         self._asked[sync.pk] = time.monotonic()
         if run is None:
@@ -84,6 +92,21 @@ class Keeper:
                 _add(run, wanted)
         else:
             _complete(run, wanted)
+
+
+def _rest(sync: Sync) -> None:
+    """Runs that fail one after the other are begun anew after pauses that grow; raises Retryable during one. Another mapping
+    is begun at once."""
+    ended = Run.objects.filter(sync=sync, kind=Run.Kind.STREAM, version_id=sync.current_id, finished_at__gt=Now() - REMEMBERED)
+    passed = ExpressionWrapper(Now() - F("finished_at"), DurationField())
+    told = ended.order_by("-pk").values_list("state", "reason", "finished_at", passed)[:MOST_COUNTED]
+    failed = list(takewhile(lambda one: one[0] == Run.State.FAILED, told))
+    if not failed:
+        return
+    _, reason, at, since = failed[0]
+    pause = min(FIRST_PAUSE * 2 ** (len(failed) - 1), LONGEST_PAUSE)
+    if since < pause:
+        raise Retryable(f"{reason} It begins again by itself at {at + pause:%H:%M:%S} UTC.")
 
 
 def _note(sync: Sync, reason: str | None) -> None:
