@@ -80,36 +80,52 @@ class _Ended:
         self.error = error
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`at`: when it was asked for, by `time.monotonic`."""
+
+    page: Page
+    at: float
+
+
 @contextmanager
 def ahead(pages: Iterable[Page], look: Look = lambda _record: None) -> Iterator[Iterator[Lot]]:
     """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error.
 
     `look`: at each record, in that thread.
     """
-    waiting: queue.Queue[_Asked | _Ended] = queue.Queue(AHEAD)
+    with together(pages, LOT, AHEAD, look) as batches:
+        yield (_lot(batch) for batch in batches)
+
+
+def _lot(batch: Sequence[Asked]) -> Lot:
+    records, nameless = tidy(record for one in batch for record in one.page.records)
+    return Lot(records, batch[-1].page.position, nameless, batch[0].at)
+
+
+@contextmanager
+def together(
+    pages: Iterable[Page], most: int, waiting: int, look: Look = lambda _record: None
+) -> Iterator[Iterator[list[Asked]]]:
+    """The pages that are there when they are asked for, of about `most` records; up to `waiting` pages are read ahead."""
+    read: queue.Queue[Asked | _Ended] = queue.Queue(waiting)
     stop = threading.Event()
-    thread = threading.Thread(target=_read, args=(pages, look, waiting, stop), name="pull", daemon=True)
+    thread = threading.Thread(target=_read, args=(pages, look, read, stop), name="pull", daemon=True)
     thread.start()
     try:
-        yield _lots(waiting)
+        yield _batches(read, most)
     finally:
         stop.set()
         thread.join()
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    page: Page
-    at: float
-
-
-def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[_Asked | _Ended], stop: threading.Event) -> None:
+def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[Asked | _Ended], stop: threading.Event) -> None:
     ended, asked = _Ended(), time.monotonic()
     try:
         for page in pages:
             for record in page.records:
                 look(record)
-            if not _put(waiting, _Asked(page, asked), stop):
+            if not _put(waiting, Asked(page, asked), stop):
                 break
             asked = time.monotonic()
     except Exception as error:  # noqa: BLE001 - raised where the lots are used
@@ -121,7 +137,7 @@ def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[_Asked | _Ende
     _put(waiting, ended, stop)
 
 
-def _put(waiting: queue.Queue[_Asked | _Ended], item: _Asked | _Ended, stop: threading.Event) -> bool:
+def _put(waiting: queue.Queue[Asked | _Ended], item: Asked | _Ended, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
             waiting.put(item, timeout=0.1)
@@ -131,24 +147,26 @@ def _put(waiting: queue.Queue[_Asked | _Ended], item: _Asked | _Ended, stop: thr
     return False
 
 
-def _lots(waiting: queue.Queue[_Asked | _Ended]) -> Iterator[Lot]:
-    ended: _Ended | None = None
-    while ended is None:
-        pages: list[_Asked] = []
-        item = waiting.get()
-        while True:
-            if isinstance(item, _Ended):
-                ended = item
-                break
-            pages.append(item)
-            if sum(len(one.page.records) for one in pages) >= LOT:
-                break
-            try:
-                item = waiting.get_nowait()
-            except queue.Empty:
-                break
-        if pages:
-            records, nameless = tidy(record for one in pages for record in one.page.records)
-            yield Lot(records, pages[-1].page.position, nameless, pages[0].at)
-    if ended.error is not None:
-        raise ended.error
+def _batches(waiting: queue.Queue[Asked | _Ended], most: int) -> Iterator[list[Asked]]:
+    item = waiting.get()
+    while isinstance(item, Asked):
+        batch, item = _batch(waiting, item, most)
+        yield batch
+        if item is None:
+            item = waiting.get()
+    if item.error is not None:
+        raise item.error
+
+
+def _batch(waiting: queue.Queue[Asked | _Ended], first: Asked, most: int) -> tuple[list[Asked], _Ended | None]:
+    batch, records = [first], len(first.page.records)
+    while records < most:
+        try:
+            item = waiting.get_nowait()
+        except queue.Empty:
+            break
+        if isinstance(item, _Ended):
+            return batch, item
+        batch.append(item)
+        records += len(item.page.records)
+    return batch, None

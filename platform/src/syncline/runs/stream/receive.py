@@ -21,10 +21,17 @@ from syncline.ledger.pulled import Checkpoint
 from syncline.ledger.records import Outcome, Problem
 from syncline.runs import crash
 from syncline.runs.pull.local import Writer
+from syncline.runs.pull.pages import together
 from syncline.syncs.engine.inbound import InboundMapping
 
 from . import dead_letters
 from .job import StreamJob
+
+LOT: Final = 5000
+"""Records that are stored together at most, about, when they come faster than they can be stored."""
+
+AHEAD: Final = 4
+"""Pages that are read while others are stored."""
 
 UNREADABLE: Final = "unreadable"
 TOMBSTONE: Final = "tombstone"
@@ -37,12 +44,31 @@ def take_in(job: StreamJob) -> None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
     here = Receiver(job, inbound)
     here.publish_dead()
-    for page in _pages(job, inbound):
-        if page.records or page.gap:
-            here.store(page)
-        job.gauge.saw(len(page.records), page.behind)
-        if job.interrupted():
-            return
+    with together(_pages(job, inbound), LOT, AHEAD) as batches:
+        for page in (page for batch in batches for page in joined([one.page for one in batch])):
+            if page.records or page.gap:
+                here.store(page)
+            job.gauge.saw(len(page.records), page.behind)
+            if job.interrupted():
+                return
+
+
+def joined(pages: Sequence[Page]) -> list[Page]:
+    """As one, up to a page with a gap: after that the same places may come again."""
+    found: list[list[Page]] = []
+    for page in pages:
+        if page.gap or not found:
+            found.append([])
+        found[-1].append(page)
+    return [_one(some) for some in found]
+
+
+def _one(pages: Sequence[Page]) -> Page:
+    if len(pages) == 1:
+        return pages[0]
+    reached = [page.position for page in pages if page.position is not None]
+    records = [record for page in pages for record in page.records]
+    return Page(records, reached[-1] if reached else None, behind=pages[-1].behind, gap=pages[0].gap)
 
 
 def _pages(job: StreamJob, inbound: InboundMapping) -> Iterator[Page]:
