@@ -28,6 +28,7 @@ from syncline.runs.stream.keeping import Keeper
 from syncline_host.demo_events import scenario
 from syncline_licensing.models import Customer
 
+from tests.benchmarks import stream_libraries as libraries
 from tests.benchmarks.harness import Figures, bench
 from tests.benchmarks.register import empty
 from tests.services.kafka.service import given, start
@@ -51,8 +52,8 @@ def stream_to_postgres() -> Figures:
 
 def measured(servers: str, broker: str) -> Figures:
     ours, bare, cpu = [], [], []
+    topic = filled(servers)
     for _ in range(ROUNDS):
-        topic = filled(servers)
         bare.append(bare_loop(servers, topic))
         seconds, used = taken_in(servers, topic)
         ours.append(seconds)
@@ -62,9 +63,18 @@ def measured(servers: str, broker: str) -> Figures:
         "ratio_to_bare": round(min(bare) / min(ours), 3),
         "bare_per_s": round(MESSAGES / min(bare)),
         "cpu_s_per_1000": round(min(cpu) / MESSAGES * 1000, 3),
+        **beside(servers, topic, MESSAGES / min(ours)),
         "messages": MESSAGES,
         "broker": broker,
     }
+
+
+def beside(servers: str, topic: str, ours: float) -> Figures:
+    """The other libraries' figures, and what is left out because one is not installed."""
+    customers = len({key for key, _ in messages()})
+    found = {one.name: one.per_second(servers, topic, MESSAGES, customers) for one in libraries.ALL if one.there}
+    ratios = {f"ratio_to_{name}": round(ours / theirs, 2) for name, theirs in found.items()}
+    return {**ratios, **{f"{name}_per_s": round(theirs) for name, theirs in found.items()}, **libraries.left_out()}
 
 
 def messages() -> Iterator[tuple[str, bytes]]:
