@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from syncline_kafka.sandbox.broker import ApacheKafka, BrokerError, NoidaDb, answers, broker
+from syncline_kafka.sandbox.__main__ import _started
+from syncline_kafka.sandbox.broker import ApacheKafka, BrokerError, NoidaDb, answers, broker, free_port
 
 from tests.services.kafka import jars as jars_module
 from tests.services.kafka.jars import NoJars, jars
@@ -82,6 +84,19 @@ def test_what_the_broker_acknowledged_is_still_there_after_a_kill_and_a_restart(
         assert consumed(ours.servers, "kept", 500) == list(range(500))
     finally:
         ours.stop()
+
+
+def test_a_port_that_was_taken_meanwhile_is_not_the_end(kafka: Kafka, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    taken, ports = int(kafka.servers.rpartition(":")[2]), iter([int(kafka.servers.rpartition(":")[2])])
+    monkeypatch.setattr("syncline_kafka.sandbox.broker.free_port", lambda: next(ports, None) or free_port())
+    given = argparse.Namespace(port=0, jars=None)
+    monkeypatch.setattr("syncline_kafka.sandbox.broker.answers", lambda servers: servers != kafka.servers and answers(servers))
+    running = _started(given, tmp_path)
+    try:
+        assert running.port != taken
+        assert answers(running.servers)
+    finally:
+        running.stop()
 
 
 @pytest.mark.faults

@@ -157,6 +157,7 @@ def test_outbound_messages_are_acknowledged_and_each_notification_has_one_effect
 
     ids = sandbox.admin.seed("Account", [{"Name": f"n{number}"} for number in range(120)])
     until(lambda: sandbox.admin.messages()["acknowledged"] == 120)
+    assert inbox.read_stored() == 4
 
     assert sandbox.admin.messages()["refused"] == 0
     assert sorted(InboxEvent.objects.values_list("remote_id", flat=True)) == sorted(ids)
@@ -187,6 +188,7 @@ def test_customer_changes_without_a_content_type_are_kept_whole_and_each_counts(
         answer = requests.post(url_of(address), json.dumps(body).encode(), timeout=10)
         assert "Content-Type" not in answer.request.headers
         assert (answer.status_code, answer.json()) == (200, {"accepted": True})
+    assert inbox.read_stored() == 3
 
     events = InboxEvent.objects.order_by("pk")
     assert [event.data["SKU1"] for event in events] == [True, False, True]
@@ -212,6 +214,7 @@ def test_the_address_that_customers_configured_leads_to_the_connection(
 def test_malformed_bodies_are_kept_with_the_reason_and_block_nothing(address: WebhookAddress) -> None:
     bodies = [b"not JSON", b'{"Id": null, "SKU1": true}', b"[" * 200_000, b"<a>" * 200_000, json.dumps(CUSTOMER).encode()]
     assert {requests.post(url_of(address), body, timeout=10).status_code for body in bodies} == {200}
+    assert inbox.read_stored() == 5
 
     assert list(Delivery.objects.order_by("pk").values_list("state", flat=True)) == ["unreadable"] * 4 + ["read"]
     assert all(Delivery.objects.filter(state="unreadable").values_list("cause", flat=True))

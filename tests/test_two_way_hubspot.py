@@ -16,9 +16,12 @@ from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival, Conflict
+from syncline.runs import execute
 from syncline.runs.models import Run
 from syncline.runs.pull import noting, window
+from syncline.runs.pull.start import pull_records
 from syncline.syncs.models import Sync
+from syncline.syncs.publish import publish
 from syncline_companies.models import Company, Employee
 from syncline_host.demo.scenario import connect_by_token, make_sync, run_to_end
 from syncline_hubspot.sandbox.process import RunningSandbox
@@ -193,6 +196,32 @@ class TestTwoWays:
         assert world.writes() == before
         assert set(Company.objects.values_list("pk", "modified")) == modified
         assert Company.objects.count() == len(world.there()) == 300
+
+    @pytest.mark.parametrize("how", ["full", "changes", "fetched"])
+    def test_of_fields_for_the_newest_each_ones_later_edit_holds(self, world: World, how: str) -> None:
+        [acme] = world.sandbox.admin.seed("companies", [{"name": "Acme", "domain": "acme.example", "description": "Anvils"}])
+        sync = world.sync(COMPANIES, "two_way")
+        sync.rules.filter(target__in=["name", "description"]).update(owner="newest")
+        publish(sync, world.user)
+        world.run(sync)
+        ours = Company.objects.filter(name="Acme")
+        world.sandbox.admin.patch("companies", acme, {"name": "Theirs, earlier"})
+        time.sleep(0.05)
+        ours.update(name="Ours, later", description="Ours, earlier", modified=timezone.now())
+        time.sleep(0.05)
+        world.sandbox.admin.patch("companies", acme, {"description": "Theirs, later"})
+
+        if how == "fetched":
+            pull_records(sync, [acme])
+            execute.work(20)
+        else:
+            world.run(sync, how)
+        world.run(sync)
+
+        there = world.there()[acme]
+        assert (there["name"], there["description"]) == ("Ours, later", "Theirs, later")
+        assert Company.objects.filter(name="Ours, later", description="Theirs, later").count() == 1
+        assert Conflict.objects.count() == 0
 
 
 class Storm:

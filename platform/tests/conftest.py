@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -49,6 +49,8 @@ class Vendor:
         self.token_calls: list[dict[str, str]] = []
         self.refuse: dict[str, Any] | None = None
         self.status, self.delay, self.expires_in = 200, 0.0, 1800.0
+        self.admits: Callable[[dict[str, str]], bool] = lambda _form: True
+        self.told: dict[str, str] = {}
         self.lock, self.numbers = threading.Lock(), itertools.count(1)
         self.url = ""
 
@@ -66,18 +68,21 @@ class Vendor:
         with self.lock:
             if self.status != 200:
                 return self.status, self.refuse or {}
-            if form.get("client_secret") != CLIENT_SECRET:
+            if form.get("client_secret") != CLIENT_SECRET and "assertion" not in form:
                 return 401, {"error": "invalid_client"}
-            if not (
-                self._code_fits(form) if form["grant_type"] == "authorization_code" else form["refresh_token"] == self.refresh
-            ):
+            if not self._grant_fits(form):
                 return 400, {"error": "invalid_grant", "error_description": f"bad {form.get('refresh_token')}"}
             number = next(self.numbers)
+            if form["grant_type"] not in {"authorization_code", "refresh_token"}:
+                self.access = f"access-canary-{number}"
+                return 200, {"access_token": self.access, **self.told}
             self.access, self.refresh = f"access-canary-{number}", f"refresh-canary-{number}"
             return 200, {"access_token": self.access, "refresh_token": self.refresh, "expires_in": self.expires_in}
 
     def _grant_fits(self, form: dict[str, str]) -> bool:
-        return self._code_fits(form) if form["grant_type"] == "authorization_code" else form["refresh_token"] == self.refresh
+        if form["grant_type"] == "authorization_code":
+            return self._code_fits(form)
+        return form["refresh_token"] == self.refresh if form["grant_type"] == "refresh_token" else self.admits(form)
 
     def _code_fits(self, form: dict[str, str]) -> bool:
         asked = self.codes.pop(form["code"], None)
@@ -114,6 +119,18 @@ LIMITS = (
 )
 
 
+SIGNED = {
+    "type": "object",
+    "properties": {
+        "username": {"type": "string", "title": "User name"},
+        "private_key": {"type": "string", "title": "Key", "writeOnly": True, "contentMediaType": "application/x-pem-file"},
+        "audience": {"type": "string", "default": "https://login.toy.example"},
+    },
+    "required": ["username", "private_key", "audience"],
+    "additionalProperties": False,
+}
+
+
 class Toy(ConnectorSpec):
     @hookimpl
     def describe(self) -> ConnectorInfo:
@@ -137,7 +154,11 @@ class Toy(ConnectorSpec):
         oauth = AuthMethod(
             "oauth", "Log in", "oauth2", {}, "{url}/authorize?x=1", "{url}/token", "{url}/revoke", scopes=("a", "b")
         )
-        return [oauth, AuthMethod("token", "Token", "token", schema)]
+        app = AuthMethod(
+            "app", "The app itself", "oauth2", token_url="{url}/token", grant="client_credentials", agrees={"at": "url"}
+        )
+        signed = AuthMethod("signed", "Signed", "oauth2", SIGNED, token_url="{url}/token", grant="jwt_bearer")
+        return [oauth, AuthMethod("token", "Token", "token", schema), app, signed]
 
     @hookimpl
     def check(self, session: Session) -> Account:

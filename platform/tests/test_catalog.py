@@ -51,6 +51,9 @@ object_types = st.builds(
     pull_since=st.booleans(),
     pull_archived=st.booleans(),
     pull_history=st.booleans(),
+    follow=st.booleans(),
+    log=st.booleans(),
+    dead_letters=text,
 )
 
 

@@ -30,6 +30,7 @@ from saboteurs import (  # noqa: E402
     describing,
     failing,
     hearing,
+    logging_on,
     modest,
     moving,
     noisy_models,
@@ -42,7 +43,7 @@ from saboteurs.breaks import SABOTEURS  # noqa: E402
 from syncline_notes import sandbox  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (bulk, describing, failing, hearing, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
+MODULES = (bulk, describing, failing, hearing, logging_on, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
 pytestmark = pytest.mark.unit
 
 
@@ -171,6 +172,8 @@ MISSING: list[tuple[str, dict[str, Any], str]] = [
     ("round-trip", {"record": lambda n: {"title": f"Note {n}"}}, "record"),
     ("results-by-key", {"record": lambda n: {"title": "Always the same"}}, "record"),
     ("clear", {"record": lambda n: {"title": f"Note {n}"}}, "record"),
+    ("log-round-trip", {"log": None}, "log"),
+    ("log-resume", {"log": ("notes", lambda n: {"title": f"Note {n}"})}, "log"),
 ]
 
 
@@ -196,6 +199,7 @@ def test_what_an_object_does_not_declare_is_left_out_and_named() -> None:
         "pull-archived": "LeftOut: the object declares no `pull_archived`",
         "archived-since": "LeftOut: the object declares no `pull_archived` with `pull_since`",
         "history": "LeftOut: the object declares no `pull_history`",
+        "follow": "LeftOut: the object declares no `follow`, and is no log",
         "associations": "LeftOut: the object declares no `associations`",
         "removal": "LeftOut: the object declares no archive or delete among its `batch_sizes`",
     }

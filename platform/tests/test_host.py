@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.urls import resolve
+from syncline_host import urls
 
 
 @pytest.mark.django_db
@@ -29,6 +33,15 @@ def test_every_page_carries_the_content_security_policy(client: Client) -> None:
 
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
+
+
+def test_an_app_s_addresses_at_the_root_of_the_api_come_behind_all_others() -> None:
+    routes = [str(one.pattern) for one in cast(list[Any], urls.urlpatterns)]
+    own, apps = routes.index("api/v1/"), [n for n, route in enumerate(routes) if re.fullmatch("api/v1/[a-z]+/", route)]
+    roots = [n for n, route in enumerate(routes) if route == "api/v1/" and n != own]
+    assert roots
+    assert min(roots) > max(own, *apps)
+    assert resolve("/api/v1/entitlements").url_name == "licensing-entitlement"
 
 
 @pytest.mark.django_db

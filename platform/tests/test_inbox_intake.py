@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothetically
 from hypothesis import strategies as st
 from syncline.connections.models import Connection, ConnectorState, Registration
-from syncline.contract import ConfigError
+from syncline.contract import Capability, ConfigError
 from syncline.contract.webhooks import Answer
 from syncline.inbox import addresses, intake, prepared, reading, store, timed, views
 from syncline.inbox.models import Delivery, InboxEvent, InboxKey, Refusal
+from syncline.runs import inbox
 
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
@@ -81,6 +83,7 @@ def test_a_connections_own_address_needs_no_account(here: World) -> None:
     slug = addresses.make(own).names.get().slug
 
     assert here.post([event(account="")], slug=slug, secret="").status_code == 204
+    inbox.read_stored()
     assert [one.connection for one in here.events()] == [own]
 
 
@@ -324,16 +327,39 @@ def test_a_connector_that_does_not_come_back_costs_two_seconds_and_no_delivery(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
-    monkeypatch.setitem(reading._paces, "signed", timed.Pace())
+    monkeypatch.setitem(reading._paces, ("signed", Capability.PARSE), timed.Pace())
     begun = time.monotonic()
     answers = [here.post(b"sleep 0.6").status_code for _ in range(timed.MOST_STUCK + 3)]
     assert time.monotonic() - begun < 0.55  # those beyond the most were not even tried
     assert set(answers) == {202}
     causes = list(Delivery.objects.order_by("pk").values_list("cause", flat=True))
     assert "took too long" in causes[0]
-    assert "Restart the web server" in causes[-1]
+    assert "Restart web server and workers" in causes[-1]
     time.sleep(0.7)
     assert here.post([event()]).status_code == 200  # they came back in the end
+
+
+@pytest.mark.parametrize(("hook", "answer", "kept"), [("verify", 503, 0), ("acknowledge", 204, 1)])
+def test_a_check_or_an_answer_that_does_not_come_back_holds_nobody_up(
+    here: World, monkeypatch: pytest.MonkeyPatch, hook: str, answer: int, kept: int
+) -> None:
+    """Not believed, the vendor is to deliver it again; stored, it is acknowledged by the default."""
+    from syncline.registry import connector
+
+    monkeypatch.setattr(reading, "VERIFY_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setitem(reading._paces, ("signed", Capability(hook)), timed.Pace())
+    here.post([event("1")])
+    gate, before = threading.Event(), Delivery.objects.count()
+    monkeypatch.setattr(connector("signed").call, hook, lambda **_: gate.wait(10))
+    begun = time.monotonic()
+
+    answers = [here.post([event("2")]).status_code for _ in range(timed.MOST_STUCK + 3)]
+
+    assert time.monotonic() - begun < 2
+    gate.set()
+    assert set(answers) == {answer}
+    assert Delivery.objects.count() - before == kept * len(answers)
 
 
 def test_when_the_database_fails_the_vendor_is_to_deliver_again(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

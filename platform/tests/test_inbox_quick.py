@@ -13,6 +13,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client, override_settings
 from syncline.connections.models import ConnectorState, Registration
+from syncline.contract import Capability
 from syncline.inbox import addresses, prepared, reading, timed
 from syncline.inbox.models import AddressName, WebhookAddress
 from syncline.inbox.remembered import MOST, Remembered
@@ -24,6 +25,9 @@ from hooking import vendor, world  # noqa: E402
 from hooking.world import World, event  # noqa: E402
 
 NEW = "another-s3cr3t-of-the-vendor"
+
+
+STUCK = timed.Stuck()
 
 
 @pytest.fixture(autouse=True)
@@ -146,16 +150,16 @@ def test_behind_a_pooler_nothing_is_prepared(here: World, monkeypatch: pytest.Mo
 
 
 def test_calls_are_made_by_a_thread_that_stands_ready() -> None:
-    made = {timed.in_time(threading.get_ident, 5) for _ in range(20)}
+    made = {timed.in_time(threading.get_ident, 5, STUCK) for _ in range(20)}
     assert len(made) == 1
     assert threading.get_ident() not in made
 
 
 def test_a_call_that_raises_leaves_its_thread_to_the_next() -> None:
-    before = timed.in_time(threading.get_ident, 5)
+    before = timed.in_time(threading.get_ident, 5, STUCK)
     with pytest.raises(ZeroDivisionError):
-        timed.in_time(lambda: 1 / 0, 5)
-    assert timed.in_time(threading.get_ident, 5) == before
+        timed.in_time(lambda: 1 / 0, 5, STUCK)
+    assert timed.in_time(threading.get_ident, 5, STUCK) == before
 
 
 def test_a_thread_that_was_left_makes_no_more_calls_and_ends() -> None:
@@ -168,13 +172,13 @@ def test_a_thread_that_was_left_makes_no_more_calls_and_ends() -> None:
         gate.wait(10)
 
     with pytest.raises(timed.TookTooLong):
-        timed.in_time(wait, 0.05)
-    assert timed._stuck.number == 1
-    assert timed.in_time(threading.get_ident, 5) != stuck[0].ident
+        timed.in_time(wait, 0.05, STUCK)
+    assert STUCK.number == 1
+    assert timed.in_time(threading.get_ident, 5, STUCK) != stuck[0].ident
     gate.set()
     stuck[0].join(5)
     assert not stuck[0].is_alive()
-    assert timed._stuck.number == 0
+    assert STUCK.number == 0
 
 
 def proven() -> timed.Pace:
@@ -225,7 +229,7 @@ def test_errors_of_a_quick_call_come_through_and_leave_it_quick() -> None:
 
 
 def test_a_large_body_is_read_under_the_limit_even_by_who_is_quick(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reading._paces, "signed", proven())
+    monkeypatch.setitem(reading._paces, ("signed", Capability.PARSE), proven())
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
     begun = time.monotonic()
     assert here.post(b"sleep 0.5" + b" " * reading.SMALL).status_code == 202

@@ -253,8 +253,10 @@ class TestDrift:
         world.run(sync)
         record = world.vendor.record
 
-        def without(held: Any, names: Sequence[str], associations: Sequence[str] = ()) -> RemoteRecord:
-            found = record(held, names, associations)
+        def without(
+            held: Any, names: Sequence[str], associations: Sequence[str] = (), history: Sequence[str] = ()
+        ) -> RemoteRecord:
+            found = record(held, names, associations, history)
             return replace(found, properties={n: v for n, v in found.properties.items() if n != "city"})
 
         world.vendor.record = without  # type: ignore[method-assign]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from syncline.contract import AuthError, Permanent
+from syncline.contract import AuthError, UnsupportedFeature
 from syncline.ledger.models import Link
 from syncline.runs import execute
 from syncline.runs.models import Run, RunPart
-from syncline.runs.pull import steps, window
+from syncline.runs.pull import asking, steps, window
 from syncline.runs.pull.start import pull_ids
 from syncline.runs.start import cancel, start_run
 from syncline.syncs.models import Sync
@@ -53,14 +53,13 @@ class TestToldRecords:
         ids = seed(world, 3)
         sync = world.pulling()
         monkeypatch.setattr(steps, "FETCHED", 1)
-        fetched = steps.fetched
 
-        def refused(opened: Any, some: Any) -> Any:
+        def refused(some: Any) -> bool:
             if some == [ids[1]]:
                 raise AuthError
-            return fetched(opened, some)
+            return False
 
-        monkeypatch.setattr(steps, "fetched", refused)
+        world.vendor.refuses = refused
         pull_ids(world.connection.pk, "people", ids)
         execute.work(20)
 
@@ -127,7 +126,7 @@ def test_a_whole_listing_whose_later_part_was_cancelled_is_listed_anew(world: Wo
     seed(world, 2)
     sync = world.pulling()
     with monkeypatch.context() as broken:
-        broken.setattr(steps, "fetched", _refuse)
+        broken.setattr(asking, "_fetch", _refuse)
         assert world.run(sync).state == Run.State.FAILED
 
     world.changes(sync)
@@ -137,7 +136,7 @@ def test_a_whole_listing_whose_later_part_was_cancelled_is_listed_anew(world: Wo
 
 
 def _refuse(*_: Any) -> Any:
-    raise Permanent("no")
+    raise UnsupportedFeature("no")
 
 
 def test_a_refused_record_that_is_gone_there_is_forgotten_by_a_whole_listing(world: World) -> None:

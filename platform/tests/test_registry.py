@@ -287,12 +287,17 @@ class App:
     def api_routes(self) -> Sequence[object]:
         return [f"{self.label}-route"]
 
+    @hookimpl
+    def api_root_routes(self) -> Sequence[object]:
+        return [f"{self.label}-root"]
+
 
 def test_every_app_offers_its_datasets_and_routes() -> None:
     registry = Registry(apps=[App("shop", "shop.orders", "shop.items"), App("hr", "hr.people")])
 
     assert list(registry.datasets) == ["hr.people", "shop.items", "shop.orders"]
     assert registry.api_routes == {"shop": ["shop-route"], "hr": ["hr-route"]}
+    assert registry.api_root_routes == {"shop": ["shop-root"], "hr": ["hr-root"]}
     with pytest.raises(ConfigError, match=r"No installed app offers the dataset shop\.sales"):
         registry.dataset("shop.sales")
 

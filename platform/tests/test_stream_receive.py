@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
 from streaming.topic import DEAD, Topics  # noqa: E402
-from streaming.world import World, installed  # noqa: E402
+from streaming.world import Register, World, installed  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -174,6 +175,18 @@ def test_a_new_mapping_a_day_and_switching_off_end_the_run(world: World) -> None
     world.keep()
     assert not Run.objects.filter(state__in=Run.ACTIVE).exists()
     assert set(Run.objects.values_list("state", flat=True)) == {"succeeded"}
+
+
+def test_who_may_not_write_any_more_goes_on_no_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = world.stream()
+    world.keep()
+    monkeypatch.setattr(Register, "info", replace(Register.info, write_permissions=("auth.change_user",)))
+    world.owner.is_superuser = False
+    world.owner.save()
+    world.keep()
+    sync.refresh_from_db()
+    assert "may not change test.register" in (sync.blocked_reason or "")
+    assert not Run.objects.filter(state__in=Run.ACTIVE).exists()
 
 
 def test_a_run_that_refused_something_says_so_when_it_ends(world: World) -> None:

@@ -1,9 +1,9 @@
 """How fast are deliveries taken in, beside a bare view that inserts the body into one table and answers?
 
 One web server, one generator of load, callers that keep their connections, all addresses in turns. A delivery holds one signed
-event of about 500 bytes: it is verified, stored with its event and its name, and led to its connection. The bare view that counts
-is served before the middlewares, as deliveries are, and its statement is prepared as theirs is; the ordinary one is as anybody
-would write it.
+event of about 500 bytes: it is verified and stored; its event and its name are read afterwards, as a worker does it, and led to
+its connection. The bare view that counts is served before the middlewares, as deliveries are, and its statement is prepared as
+theirs is; the ordinary one is as anybody would write it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from statistics import median, quantiles
 
@@ -21,10 +22,13 @@ from django.db import connection
 from syncline.connections.models import Connection, Registration
 from syncline.inbox import addresses
 from syncline.inbox.models import Delivery, InboxEvent
+from syncline.runs import inbox
 
 from tests.benchmarks.harness import Figures, bench
 from tests.benchmarks.register import empty
 from tests.inbound.server import ROOT, Web, serving
+
+from hooking import vendor  # isort: skip - the server's module says where it is
 
 CALLERS = 6
 ROUNDS = 8
@@ -71,12 +75,15 @@ def intake() -> Figures:
                 taken = send(web, paths[which], SECONDS, next(numbers))
                 rates[which].append(len(taken) / SECONDS)
                 ours += taken if which == "ours" else []
+    seconds, cpu = read()
     check()
     return {
         "events_per_s": round(median(rates["ours"])),
         "p99_ms": round(quantiles(ours, n=100)[98] * 1000, 1),
         "ratio_to_bare_insert_view": ratio(rates["ours"], rates["first"]),
         "ratio_to_bare_ordinary_view": ratio(rates["ours"], rates["ordinary"]),
+        "read_per_s": round(Delivery.objects.count() / seconds),
+        "read_cpu_s_per_1000": round(1000 * cpu / Delivery.objects.count(), 3),
         "bare_per_s": round(median(rates["first"])),
         "bare_ordinary_per_s": round(median(rates["ordinary"])),
         "callers": CALLERS,
@@ -93,8 +100,8 @@ def prepare() -> str:
         cursor.execute("DROP TABLE IF EXISTS bare_delivery")
         cursor.execute("CREATE TABLE bare_delivery (id bigserial PRIMARY KEY, body bytea NOT NULL, at timestamptz DEFAULT now())")
     owner = User.objects.create_superuser("bench")
-    app = Registration.objects.create(connector="signed", name="bench", client_secret="signing-s3cr3t-canary")
-    made = Connection.objects.create(connector="signed", name="bench", owner=owner, registration=app)
+    app = Registration.objects.create(connector="brisk", name="bench", client_secret="signing-s3cr3t-canary")
+    made = Connection.objects.create(connector="brisk", name="bench", owner=owner, registration=app)
     Connection.objects.filter(pk=made.pk).update(account_id="1", state="ok")
     slug: str = addresses.make(app).names.get().slug
     return slug
@@ -109,6 +116,15 @@ def send(web: Web, path: str, seconds: float, first: int) -> Sequence[float]:
         raise RuntimeError(f"Not all were taken: {told['wrong'][:5]}")
     taken: list[float] = told["taken"]
     return taken
+
+
+def read() -> tuple[float, float]:
+    """What a worker has to do before it can lead the events to runs; its seconds and those of its processor."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    with vendor.installed():
+        while inbox.read_stored():
+            pass
+    return time.perf_counter() - begun, time.process_time() - cpu
 
 
 def check() -> None:

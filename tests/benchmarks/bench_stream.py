@@ -16,7 +16,8 @@ from typing import Any
 
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction

@@ -14,9 +14,9 @@ def fill(companies: int) -> None:
         cursor.execute("ANALYZE")
 
 
-def empty() -> None:
-    """Nothing is left of the benchmark before, users of connections included."""
-    tables = [m._meta.db_table for m in apps.get_app_config("syncline").get_models()]
-    tables += [m._meta.db_table for m in apps.get_app_config("companies").get_models()] + ["auth_user"]
+def empty(*more: str) -> None:
+    """Nothing is left of the benchmark before, users of connections included. `more`: labels of further apps."""
+    labels = ("syncline", "companies", *more)
+    tables = [m._meta.db_table for label in labels for m in apps.get_app_config(label).get_models()] + ["auth_user"]
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")

@@ -179,8 +179,11 @@ def test_other_operations_and_absurd_sequences_are_refused(skus: list[Sku]) -> N
 
 
 def test_flags_over_many_messages_are_bounded(skus: list[Sku]) -> None:
-    write(told(1, **{f"f{n}": True for n in range(400)}))
-    assert refusal(told(2, SKU1=True, **{f"g{n}": True for n in range(400)}))[0] is Code.TOO_LONG
+    def many(letter: str) -> dict[str, Any]:
+        return {f"{letter}{n}": True for n in range(400)}
+
+    write(told(1, **many("f")))
+    assert refusal(told(2, SKU1=True, **many("g")))[0] is Code.TOO_LONG
     assert statuses(told(3, SKU1=True)) == [Status.UPDATED]
 
 
@@ -213,7 +216,7 @@ class TestUnknownProducts:
 
         assert (active(), active("b"), active("c")) == ({"SKU4"}, set(), {"SKU4"})
         assert history() == [(None, True), ("SKU4", True)]
-        assert (None, True, "SKU4") == (*history("b")[0], added.code)
+        assert (*history("b")[0], added.code) == (None, True, "SKU4")
         assert len(history("b")) == 1
         assert License.objects.get(customer__salesforce_id="a").since == NOON + dt.timedelta(seconds=1)
         assert not UnknownSku.objects.exists()
@@ -260,11 +263,21 @@ def test_rows_tell_what_other_systems_may_want_to_know(skus: list[Sku]) -> None:
     assert set(CUSTOMERS.title([*keys, "x"]).values()) == {"a.example", "b.example"}
 
 
+def test_what_it_depends_on_is_there_in_the_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'licensing%'")
+        there = set(cursor.fetchall())
+    for one in CUSTOMERS.depends_on:
+        hops = {(hop.table, name) for hop in one.through for name in (hop.column, hop.take)}
+        assert {(one.table, name) for name in (one.column, *one.columns)} | hops <= there
+        assert all(CUSTOMERS.info.field(name) for name in one.fields)
+
+
 @pytest.mark.django_db(transaction=True)
 def test_batches_of_several_partitions_write_the_same_customers_without_a_deadlock(django_user_model: type[User]) -> None:
     for number in (1, 2, 3):
         Sku.objects.create(code=f"SKU{number}")
-    together(*(lambda part=part: in_turns(part) for part in range(4)))  # type: ignore[misc]
+    together(*(lambda part=part: in_turns(part) for part in range(4)))
 
     assert Customer.objects.count() == 60
     for customer in Customer.objects.all():

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from syncline.cli_base import Commands, set_up_django, told
+from syncline.cli_position import position
 
 
 def state_dir() -> Path:
@@ -138,14 +139,17 @@ def health(process: str, port: int) -> None:
 
 @main.command()
 def workers() -> None:
-    """Lists the workers of all machines, and when each gave its last sign of life."""
+    """Lists the workers and stream processes of all machines, and when each gave its last sign of life."""
     set_up_django()
     from rich.console import Console
 
     from syncline import listing
     from syncline.runs import workers
+    from syncline.syncs.models import Sync
 
     listing.show_workers(workers.listed(), Console())
+    wanted = Sync.objects.filter(continuous=True, enabled=True).exists()
+    listing.show_streams(workers.stream_processes(), Console(), wanted=wanted)
 
 
 @main.command()
@@ -180,46 +184,7 @@ def apply(plan: int, yes: bool) -> None:
             sys.exit(planning.apply(found, Console()))
 
 
-@main.group()
-def position() -> None:
-    """How far the pulls of a sync came, which may be moved while it rests."""
-
-
-@position.command("get")
-@click.argument("sync")
-def position_get(sync: str) -> None:
-    """Tells how far the pulls of SYNC (id or name) came."""
-    with told():
-        from rich.console import Console
-
-        from syncline import planning, positions
-
-        positions.show(planning.sync_named(sync), Console())
-
-
-@position.command("set")
-@click.argument("sync")
-@click.argument("moment")
-def position_set(sync: str, moment: str) -> None:
-    """The next pull of SYNC asks for what changed since MOMENT, e.g. 2026-11-26 or "2026-11-26 17:30", UTC."""
-    with told():
-        from rich.console import Console
-
-        from syncline import planning, positions
-
-        positions.move(planning.sync_named(sync), moment, Console())
-
-
-@position.command("reset")
-@click.argument("sync")
-def position_reset(sync: str) -> None:
-    """The next pull of SYNC lists everything."""
-    with told():
-        from rich.console import Console
-
-        from syncline import planning, positions
-
-        positions.move(planning.sync_named(sync), None, Console())
+main.add_command(position)
 
 
 @main.command()
@@ -309,6 +274,21 @@ def sandbox(key: str, port: int) -> None:
 
     try:
         sandboxes.become(registry(), key, port)
+    except SynclineError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("key")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def simulate(key: str, options: tuple[str, ...]) -> None:
+    """Acts as the customers of the connector KEY's vendor; `syncline simulate KEY --help` tells its options."""
+    from syncline import simulating
+    from syncline.contract import SynclineError
+    from syncline.registry import registry
+
+    try:
+        simulating.run(registry(), key, options)
     except SynclineError as error:
         raise click.ClickException(str(error)) from error
 

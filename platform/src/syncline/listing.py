@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syncline.registry import Registry
-from syncline.runs.workers import Worker
+from syncline.runs.workers import StreamProcess, Worker
 
 
 def show(registry: Registry, console: Console) -> None:
@@ -34,4 +34,18 @@ def show_workers(workers: Sequence[Worker], console: Console) -> None:
         state = "[red]silent[/red]" if one.silent else "works"
         since = one.since.strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(one.host, str(one.pid), since, f"{one.quiet_s:.0f} s ago", str(one.restarts), state)
+    console.print(table)
+
+
+def show_streams(processes: Sequence[StreamProcess], console: Console, *, wanted: bool) -> None:
+    """`wanted`: there are continuous syncs, so that none is worth a word."""
+    if not processes:
+        if wanted:
+            console.print("\nNo stream process is running, so continuous syncs stand still. Start one with: syncline stream")
+        return
+    table = Table("host", "process", "since", "last sign of life", "parts", "state", box=None, header_style="bold")
+    for one in processes:
+        state = "[red]silent[/red]" if one.silent else "streams"
+        since = one.since.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(one.host, str(one.pid), since, f"{one.quiet_s:.0f} s ago", str(one.parts), state)
     console.print(table)

@@ -67,6 +67,18 @@ class Signed(ConnectorSpec):
         return Answer(known[receipt], str(len(events)).encode())
 
 
+class Brisk(Signed):
+    """Answers before anybody has read what it brought."""
+
+    @hookimpl
+    def describe(self) -> ConnectorInfo:
+        return ConnectorInfo("brisk", "Brisk", "1", ">=1,<2", self.able, answers_unread=True)
+
+    @hookimpl
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:
+        return Answer({Receipt.REFUSED: 403, Receipt.TOO_LARGE: 413, Receipt.FAILED: 503}.get(receipt, 200))
+
+
 class Plain(ConnectorSpec):
     """Signs nothing and answers nothing."""
 
@@ -94,9 +106,9 @@ def _event(one: dict[str, Any]) -> Event:
 
 def entries() -> list[EntryPoint]:
     module = ModuleType("signed_vendor_connector")
-    module.Signed, module.Plain = Signed, Plain  # type: ignore[attr-defined]
+    module.Brisk, module.Plain, module.Signed = Brisk, Plain, Signed  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
-    return [EntryPoint(key, f"{module.__name__}:{key.title()}", "syncline.connectors") for key in ("plain", "signed")]
+    return [EntryPoint(key, f"{module.__name__}:{key.title()}", "syncline.connectors") for key in ("brisk", "plain", "signed")]
 
 
 @contextmanager

@@ -120,11 +120,11 @@ class App:
 
 
 @contextmanager
-def installed(account: Account) -> Iterator[None]:
-    """The fake connector and the datasets are all that is installed."""
+def installed(account: Account, without: Sequence[str] = ()) -> Iterator[None]:
+    """The fake connector, without some of its hooks, and the datasets are all that is installed."""
     WrittenPeople.poisoned, WrittenPeople.writes = set(), []
     module = ModuleType("fake_pulled_connector")
-    module.Fake = type("Fake", (PulledFake,), {"vendor": account})  # type: ignore[attr-defined]
+    module.Fake = type("Fake", (PulledFake,), {"vendor": account, **dict.fromkeys(without)})  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     try:
         entry = EntryPoint("fake", f"{module.__name__}:Fake", "syncline.connectors")

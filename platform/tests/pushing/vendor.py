@@ -230,7 +230,8 @@ class Fake(ConnectorSpec):
         object_type: ObjectType,
         ids: Sequence[str],
         properties: Sequence[str],
-        associations: Sequence[str] = (),
+        associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
         self.vendor.fetches += 1
         table, found = self.vendor.tables[object_type.key], {}

@@ -56,7 +56,7 @@ class Misspells(Notes):
 
 @breaks("capabilities")
 class HidesMatch(Describing):
-    changed = {"capabilities": frozenset(Capability) - {Capability.MATCH, Capability.PARTITIONS}}
+    changed = {"capabilities": frozenset(Capability) - {Capability.MATCH}}
 
 
 @breaks("capabilities")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from syncline.contract import Answer, Event, EventKind, Permanent, Receipt, Verification, WebhookRequest, hookimpl
+from syncline.contract import Answer, ConnectorInfo, Event, EventKind, Permanent, Receipt, Verification, WebhookRequest, hookimpl
 from syncline_notes import webhooks
 from syncline_notes.connector import Notes
 
@@ -251,6 +251,27 @@ class Answering(Notes):
 
     def changed(self, answer: Answer, receipt: Receipt) -> Answer:
         raise NotImplementedError
+
+
+class Hasty(Notes):
+    @hookimpl
+    def describe(self) -> ConnectorInfo:
+        return replace(super().describe(), answers_unread=True)
+
+
+@breaks("webhook-answer")
+class CountsWhatNobodyHasRead(Hasty):
+    @hookimpl
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:
+        answer = super().acknowledge(request, events, receipt)
+        return replace(answer, headers={"X-Events": str(len(events))}) if receipt is Receipt.STORED else answer
+
+
+@breaks("webhook-answer")
+class ComplainsLater(Hasty):
+    @hookimpl
+    def acknowledge(self, request: WebhookRequest, events: Sequence[Event], receipt: Receipt) -> Answer:
+        return Answer(202) if receipt is Receipt.UNREADABLE else super().acknowledge(request, events, receipt)
 
 
 @breaks("webhook-answer")

@@ -23,4 +23,6 @@ class PullsNothingSpecial(Notes):
     def plain(self, one: ObjectType) -> ObjectType:
         kept = frozenset(Op) - {Op.ARCHIVE, Op.DELETE}
         sizes = {op: size for op, size in one.batch_sizes.items() if op in kept}
-        return replace(one, batch_sizes=sizes, associations=(), pull_since=False, pull_archived=False, pull_history=False)
+        return replace(
+            one, batch_sizes=sizes, associations=(), pull_since=False, pull_archived=False, pull_history=False, follow=False
+        )

@@ -130,8 +130,9 @@ class FetchesWhatIsArchived(Notes):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        found = super().fetch(session, object_type, ids, properties, associations)
+        found = super().fetch(session, object_type, ids, properties, associations, history)
         pages = self.pull(session, object_type, PullRequest(tuple(properties), archived=True))
         return {**found, **{one.id: one for page in pages for one in page.records if one.id in ids}}
 
@@ -152,7 +153,8 @@ class SendsNoEmptyValues(Pushing):
 class OverstatesTheBatch(Notes):
     @hookimpl
     def discover(self, session: Session) -> Sequence[ObjectType]:
-        return [replace(o, batch_sizes=dict.fromkeys(o.batch_sizes, 50)) for o in super().discover(session)]
+        found = super().discover(session)
+        return [o if o.log else replace(o, batch_sizes=dict.fromkeys(o.batch_sizes, 50)) for o in found]
 
 
 @breaks("batch-size")
@@ -165,9 +167,10 @@ class FetchesAllAtOnce(Notes):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        answer = post(session, "/notes/read", {"ids": list(ids)}, repeatable=True)
-        return {note["asked"]: record(note, object_type, properties, associations) for note in answer["notes"]}
+        answer = post(session, "/notes/read", {"ids": list(ids), "history": list(history)}, repeatable=True)
+        return {note["asked"]: record(note, object_type, properties, associations, history) for note in answer["notes"]}
 
 
 class Fetching(Notes):
@@ -179,8 +182,9 @@ class Fetching(Notes):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
-        found = super().fetch(session, object_type, ids, properties, associations)
+        found = super().fetch(session, object_type, ids, properties, associations, history)
         return self.changed(dict(found), ids)
 
     def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
@@ -197,6 +201,24 @@ class LosesWhatWasMerged(Fetching):
 class FetchesNoAssociations(Fetching):
     def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
         return {key: replace(one, associations={}) for key, one in found.items()}
+
+
+@breaks("empty-values")
+class FetchesNothingOfWhatIsEmpty(Fetching):
+    """As many systems answer: what has no value is not mentioned."""
+
+    def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        return {key: replace(one, properties=filled(one)) for key, one in found.items()}
+
+
+def filled(one: RemoteRecord) -> dict[str, Value]:
+    return {name: value for name, value in one.properties.items() if value is not None}
+
+
+@breaks("history")
+class FetchesNoHistory(Fetching):
+    def changed(self, found: dict[str, RemoteRecord], ids: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        return {key: replace(one, history={}) for key, one in found.items()}
 
 
 @breaks("round-trip")

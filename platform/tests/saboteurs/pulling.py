@@ -11,6 +11,7 @@ from syncline_notes.calls import get
 from syncline_notes.connector import PAGE, Notes, record
 
 from .breaks import breaks
+from .moving import filled
 
 INSTANT = timedelta(microseconds=1)
 
@@ -40,6 +41,13 @@ class GivesThePositionBefore(Notes):
 class ReadsAllFirst(Pulling):
     def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
         return iter(list(pages))
+
+
+@breaks("empty-values")
+class PullsNothingOfWhatIsEmpty(Pulling):
+    def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        for page in pages:
+            yield replace(page, records=[replace(one, properties=filled(one)) for one in page.records])
 
 
 @breaks("pull-since")
@@ -271,3 +279,43 @@ class SaysNotWhen(Pulling):
     def changed(self, pages: Iterator[Page]) -> Iterator[Page]:
         for page in pages:
             yield replace(page, records=[replace(one, modified_at=None) for one in page.records])
+
+
+class Following(Notes):
+    """Changes the pages of what is followed."""
+
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        pages = super().pull(session, object_type, request)
+        return self.followed(pages) if request.follow else pages
+
+    def followed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        return pages
+
+
+@breaks("follow")
+class KeepsSilent(Following):
+    """Says nothing while nothing happens, so that nobody knows whether it lives."""
+
+    def followed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        yield next(pages)
+        yield from (page for page in pages if page.records)
+
+
+@breaks("follow")
+class EndsWhenNothingHappens(Following):
+    def followed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        yield next(pages)
+        for page in pages:
+            yield page
+            if not page.records:
+                return
+
+
+@breaks("follow")
+class BeginsAnewWithEachStream(Notes):
+    """Forgets what was changed while nobody followed."""
+
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        return super().pull(session, object_type, replace(request, position=None) if request.follow else request)

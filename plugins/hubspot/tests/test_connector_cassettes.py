@@ -133,7 +133,7 @@ def test_writes_and_reads(version: str) -> None:
         assert {r.id: r.properties["annualrevenue"] for r in page.records} == {ids[0]: 12, ids[1]: None}
         archived = HUB.push(session=hubspot, object_type=COMPANIES, changes=[Change("2", Op.ARCHIVE, remote_id=ids[1])])
         assert archived[0].status is Status.UPDATED
-        found = HUB.fetch(session=hubspot, object_type=COMPANIES, ids=ids, properties=["name"], associations=())
+        found = HUB.fetch(session=hubspot, object_type=COMPANIES, ids=ids, properties=["name"], associations=(), history=())
         assert {key: record.properties["name"] for key, record in found.items()} == {ids[0]: "Ünïcode"}
         matched = HUB.match(session=hubspot, object_type=CONTACTS, step="email", values=["a@x.io", "b@x.io"])
         assert dict(matched) == {"a@x.io": [contact.remote_id], "b@x.io": []}

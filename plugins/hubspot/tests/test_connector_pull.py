@@ -71,7 +71,7 @@ def pull(session: Session, key: str, *properties: str, **more: Any) -> dict[str,
 
 def fetch(session: Session, key: str, ids: Sequence[str], *associations: str) -> dict[str, RemoteRecord]:
     kind = discover(session, key)
-    return dict(HUB.fetch(session=session, object_type=kind, ids=ids, properties=["name"], associations=associations))
+    return dict(HUB.fetch(session=session, object_type=kind, ids=ids, properties=["name"], associations=associations, history=()))
 
 
 def companies(sandbox: RunningSandbox, count: int) -> list[str]:
@@ -295,7 +295,7 @@ def test_owners_are_read_and_never_written(sandbox: RunningSandbox, session: Ses
     (gone,) = pull(session, "owners", "firstName", archived=True, since=now(sandbox)).values()
     assert (gone.properties, gone.archived) == ({"firstName": "Gone"}, True)
     for ids in ([*living, gone.id, "404", "odd"], [*living, gone.id, "404", "odd", *map(str, range(20))]):
-        found = HUB.fetch(session=session, object_type=kind, ids=ids, properties=["email"], associations=())
+        found = HUB.fetch(session=session, object_type=kind, ids=ids, properties=["email"], associations=(), history=())
         assert set(found) == set(living)
     with pytest.raises(UnsupportedFeature):
         HUB.push(session=session, object_type=kind, changes=[Change("1", Op.UPDATE, remote_id="32900489")])

@@ -342,7 +342,7 @@ def test_reads_are_repeated(sandbox: RunningSandbox, session: Session, fault: st
     (asked,) = sandbox.admin.seed("companies", [{"name": "A"}])
     companies = discover(session, "companies")
     sandbox.admin.fault(fault, endpoint="batch_read")
-    found = HUB.fetch(session=session, object_type=companies, ids=[asked], properties=["name"], associations=())
+    found = HUB.fetch(session=session, object_type=companies, ids=[asked], properties=["name"], associations=(), history=())
     assert found[asked].properties["name"] == "A"
 
 
@@ -350,7 +350,7 @@ def test_a_page_in_place_of_data_is_tried_again_later(sandbox: RunningSandbox, s
     companies = discover(session, "companies")
     sandbox.admin.fault("html", endpoint="batch_read")
     with pytest.raises(Retryable, match="page instead of data"):
-        HUB.fetch(session=session, object_type=companies, ids=["1"], properties=["name"], associations=())
+        HUB.fetch(session=session, object_type=companies, ids=["1"], properties=["name"], associations=(), history=())
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,9 @@ def test_fetch_finds_the_survivor_of_a_merge_and_leaves_out_the_dead(sandbox: Ru
     sandbox.admin.delete("companies", three)
     companies = discover(session, "companies")
     asked = [one, two, three, four, four, "404"]
-    found = HUB.fetch(session=session, object_type=companies, ids=asked, properties=["name", "createdate"], associations=())
+    found = HUB.fetch(
+        session=session, object_type=companies, ids=asked, properties=["name", "createdate"], associations=(), history=()
+    )
     assert {key: record.id for key, record in found.items()} == {one: survivor, two: survivor, four: four}
     created = found[four].properties["createdate"]
     assert isinstance(created, str)
@@ -436,10 +438,10 @@ def test_what_is_written_is_what_is_read(session: Session) -> None:
     companies = discover(session, "companies")
     values = {"name": "Ünïcode & Söhne", "annualrevenue": 10**12, "syncline_day": "2024-02-29", "syncline_flag": False}
     made = push(session, companies, upsert("1", **values))["1"].remote_id or ""
-    found = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=())
+    found = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=(), history=())
     assert {name: found[made].properties[name] for name in values} == values
     push(session, companies, Change("1", Op.UPDATE, remote_id=made, properties=dict.fromkeys(values, None) | {"name": "N"}))
-    cleared = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=())
+    cleared = HUB.fetch(session=session, object_type=companies, ids=[made], properties=list(values), associations=(), history=())
     assert {name: cleared[made].properties[name] for name in values} == dict.fromkeys(values, None) | {"name": "N"}
 
 

@@ -326,4 +326,4 @@ def test_only_objects_with_our_key_are_written_in_bulk(client: Client) -> None:
 def test_the_sandbox_s_command_is_the_one_that_is_described() -> None:
     described = Salesforce().sandbox()
     assert re.fullmatch(r"syncline_salesforce\.sandbox", described.command[-1])
-    assert described.settings == {"instance_url": "{url}"}
+    assert described.settings == {"instance_url": "{url}", "pubsub_url": "{pubsub_url}"}

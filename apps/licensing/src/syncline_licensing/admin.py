@@ -38,7 +38,7 @@ class Kept:
 
 class LicenseInline(Kept, StockInline):
     model = License
-    fields = readonly_fields = ["sku", "active", "since", "until", "last_event"]
+    fields = ["sku", "active", "since", "until", "last_event"]
     extra = 0
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -49,7 +49,8 @@ class ChangeInline(Kept, StockInline):
     """The latest ones; all of them stand in their own list."""
 
     model = LicenseChange
-    fields = readonly_fields = ["what", "active", "at", "sequence", "event"]
+    fields = ["what", "active", "at", "sequence", "event"]
+    readonly_fields = ["what"]
     ordering = ["-id"]
     extra = 0
     verbose_name_plural = f"latest {CHANGES_SHOWN} changes"
@@ -59,7 +60,7 @@ class ChangeInline(Kept, StockInline):
         rows = super().get_queryset(request).select_related("sku")
         if not asked.isdecimal():
             return rows.none()
-        latest = LicenseChange.objects.filter(customer=asked).order_by("-id").values("id")[:CHANGES_SHOWN]
+        latest = LicenseChange.objects.filter(customer=int(asked)).order_by("-id").values("id")[:CHANGES_SHOWN]
         return rows.filter(pk__in=latest)
 
     @admin.display(description="what")
@@ -95,7 +96,8 @@ class CustomerAdmin(Kept, StockAdmin):
     readonly_fields = ["all_changes"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).prefetch_related("licenses__sku")
+        rows: QuerySet[Any] = super().get_queryset(request).prefetch_related("licenses__sku")
+        return rows
 
     @admin.display(description="licensed for", empty_value="–")
     def products(self, customer: Customer) -> str:
@@ -114,7 +116,9 @@ class SkuAdmin(StockAdmin):
     search_fields = ["code", "name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(customers=Count("licenses", filter=Q(licenses__active=True)))
+        held = Count("licenses", filter=Q(licenses__active=True))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(customers=held)
+        return rows
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["code"] if obj else []  # messages and other applications know it by that

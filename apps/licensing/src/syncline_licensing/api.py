@@ -44,7 +44,7 @@ class MayRead(permissions.BasePermission):
     permission = "licensing.view_license"
     message = f"This takes the permission {permission}. Ask an administrator for it."
 
-    def has_permission(self, request: Request, view: Any) -> bool:
+    def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002
         return request.user.has_perm(self.permission)
 
 

@@ -74,7 +74,7 @@ class Sku(models.Model):
 
 
 class License(models.Model):
-    """There is one as soon as a customer was licensed once. `since`: of the present, or the last, time; `until`: null while it lasts."""
+    """There is one as soon as a customer was licensed once. `since`: of its present or last time; `until`: null while active."""
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="licenses", db_index=False)
     sku = models.ForeignKey(Sku, models.PROTECT, related_name="licenses", verbose_name="SKU")

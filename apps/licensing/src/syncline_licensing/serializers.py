@@ -22,7 +22,8 @@ class CustomerSerializer(CustomerModelSerializer):
     class Meta:
         model = Customer
         fields = [
-            "salesforce_id", "name", "account_manager", "sales_engineer_id", "signed_tos", "terms_since", "first_seen", "last_seen",
+            "salesforce_id", "name", "account_manager", "sales_engineer_id", "signed_tos", "terms_since",
+            "first_seen", "last_seen",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -86,31 +86,28 @@ def judged(
     until: dt.datetime | None,
 ) -> Judged:
     """Why not, since when, until when; from what is known of customer, product and licence (None: there is none)."""
-    if not customer:
-        return Reason.UNKNOWN_CUSTOMER, None, None
-    if not sku:
-        return Reason.UNKNOWN_SKU, None, None
-    if not sku_active:
-        return Reason.INACTIVE_SKU, None, None
-    if active is None:
-        return Reason.NO_LICENSE, None, None
-    if not active:
-        return Reason.LICENSE_ENDED, None, until
-    if not signed:
-        return Reason.TERMS_NOT_SIGNED, None, None
+    doubts = (
+        (not customer, Reason.UNKNOWN_CUSTOMER),
+        (not sku, Reason.UNKNOWN_SKU),
+        (not sku_active, Reason.INACTIVE_SKU),
+        (active is None, Reason.NO_LICENSE),
+        (not active, Reason.LICENSE_ENDED),
+        (not signed, Reason.TERMS_NOT_SIGNED),
+    )
+    reason = next((reason for holds, reason in doubts if holds), None)
+    if reason is not None:
+        return reason, None, until if reason is Reason.LICENSE_ENDED else None
     return None, max(filter(None, (since, terms_since)), default=None), None
 
 
-_TOLD = """
-SELECT c.id, s.id AS sku_id, (c.flags ->> s.code) = 'true' AS active, c.last_seen AS at, c.sequence, c.last_event
-FROM licensing_customer c JOIN licensing_sku s ON s.id = ANY(%s) AND s.active AND c.flags ? s.code
-LEFT JOIN licensing_license l ON l.customer_id = c.id AND l.sku_id = s.id
-WHERE ((c.flags ->> s.code) = 'true') IS DISTINCT FROM coalesce(l.active, false)
-ORDER BY c.salesforce_id, s.id FOR NO KEY UPDATE OF c
-"""
-
-_TAKE_EFFECT = f"""
-WITH told AS MATERIALIZED ({_TOLD}),
+_TAKE_EFFECT = """
+WITH told AS MATERIALIZED (
+    SELECT c.id, s.id AS sku_id, (c.flags ->> s.code) = 'true' AS active, c.last_seen AS at, c.sequence, c.last_event
+    FROM licensing_customer c JOIN licensing_sku s ON s.id = ANY(%s) AND s.active AND c.flags ? s.code
+    LEFT JOIN licensing_license l ON l.customer_id = c.id AND l.sku_id = s.id
+    WHERE ((c.flags ->> s.code) = 'true') IS DISTINCT FROM coalesce(l.active, false)
+    ORDER BY c.salesforce_id, s.id FOR NO KEY UPDATE OF c
+),
 held AS (
     INSERT INTO licensing_license AS l (customer_id, sku_id, active, since, until, last_event)
     SELECT id, sku_id, active, at, CASE WHEN NOT active THEN at END, last_event FROM told
@@ -121,6 +118,8 @@ held AS (
 INSERT INTO licensing_licensechange (customer_id, sku_id, active, at, sequence, event)
 SELECT id, sku_id, active, at, sequence, last_event FROM told
 """
+
+_NOW_KNOWN = "DELETE FROM licensing_unknownsku u USING licensing_sku s WHERE s.code = u.code AND s.id = ANY(%s)"
 
 
 def hold_products() -> None:
@@ -138,9 +137,7 @@ def take_effect(skus: Collection[Sku]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_EFFECT, [keys])
         changed: int = cursor.rowcount
-        cursor.execute(
-            "DELETE FROM licensing_unknownsku u USING licensing_sku s WHERE s.code = u.code AND s.id = ANY(%s)", [keys]
-        )
+        cursor.execute(_NOW_KNOWN, [keys])
     return changed
 
 

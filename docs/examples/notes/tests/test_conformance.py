@@ -81,6 +81,7 @@ TARGET = Target(
     create=(Property("place", "Place"),),
     dataset=DatasetInfo("diary.entry", "Entries", (Field("headline", "Headline"), Field("written_by", "Written by"))),
     match=MatchStep("title", normalise="text"),
+    log=("journal", lambda n: {"line": f"Line {n}"}),
     empty_pages=(lambda page: {**page, "notes": []}, lambda page: {"notes": [], "next": None}),
     webhooks=WEBHOOKS,
     reads=r"^/notes/(read|search)$",

@@ -30,7 +30,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = _known.get(api_keys.digest(text), lambda: api_keys.find(text))
         if key is None or not key.holds:
             raise exceptions.AuthenticationFailed(
-                "This API key does not hold: it is unknown, revoked or expired, or its user is inactive. Ask an administrator for one."
+                "This API key does not hold: it is unknown, revoked or expired, or its user left. Ask an administrator for one."
             )
         if key.read_only and request.method not in SAFE_METHODS:
             raise exceptions.PermissionDenied("This API key may only read. Ask an administrator for one that may write.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework.routers import SimpleRouter
 
-from . import plans, pulls, views
+from . import messages, plans, pulls, views
 
 router = SimpleRouter()
 router.register("connections", views.ConnectionViewSet, basename="connection")
@@ -13,4 +13,5 @@ router.register("runs", views.RunViewSet, basename="run")
 router.register("plans", plans.PlanViewSet, basename="plan")
 router.register("arrivals", pulls.ArrivalViewSet, basename="arrival")
 router.register("conflicts", pulls.ConflictViewSet, basename="conflict")
+router.register("dead-letters", messages.DeadLetterViewSet, basename="dead-letter")
 urlpatterns = router.urls

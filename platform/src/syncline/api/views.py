@@ -18,9 +18,17 @@ from syncline.connections.models import Connection
 from syncline.contract import SynclineError
 from syncline.runs import overview, progress, removals, start
 from syncline.runs.models import Run
+from syncline.runs.stream import standing
 from syncline.syncs.models import Sync
 
-from .serializers import ConnectionSerializer, KeysSerializer, RunRequestSerializer, RunSerializer, SyncSerializer
+from .serializers import (
+    ConnectionSerializer,
+    KeysSerializer,
+    RunRequestSerializer,
+    RunSerializer,
+    StreamSerializer,
+    SyncSerializer,
+)
 
 if TYPE_CHECKING:
     Viewing = viewsets.GenericViewSet[Any]
@@ -117,6 +125,17 @@ class SyncViewSet(ReadingViewSet):
             raise Refused(str(error)) from error
         run.refresh_from_db()
         return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(
+        responses={200: StreamSerializer, 409: REFUSED},
+        description="How a continuous sync stands: who carries it out, how far it came, what keeps it from going on.",
+    )
+    @action(detail=True, methods=["get"])
+    def stream(self, _request: Request, **_pk: str) -> Response:
+        sync = self.get_object()
+        if not sync.continuous:
+            raise Refused(f"{sync.name} is not continuous; see its runs.")
+        return Response(StreamSerializer(standing.of_sync(sync)).data)
 
 
 class RunViewSet(ReadingViewSet):

@@ -40,13 +40,12 @@ def redirect_uri(registration: Registration) -> str:
     return registration.redirect_uri or settings.SYNCLINE_PUBLIC_URL + CALLBACK
 
 
-def authorization_url(connection: Connection, user: User, session_key: str) -> str:
+def authorization_url(connection: Connection, user: User, session_key: str, method: str = "") -> str:
     """The vendor's page to send this person to. ConfigError when the connection or its registration is not ready."""
-    if not access.may_change(user, connection):
-        raise OAuthRefused(f"Only its owner may connect {connection.name}. Ask {connection.owner}, or a superuser.")
+    _may_connect(connection, user)
     if not session_key:
         raise OAuthRefused("There is no browser session to come back to. Log in first.")
-    ready = prepare(connection, _method_key(connection))
+    ready = prepare(connection, chosen(connection, method).key)
     endpoint, registration = token_endpoint(ready), _registration(ready)
     state, verifier = generate_token(48), generate_token(64) if ready.method.pkce else ""
     target = redirect_uri(registration)
@@ -68,10 +67,20 @@ def finish(query: Mapping[str, str], user: User, session_key: str) -> Connection
         raise OAuthRefused(f"The account did not give its permission ({_word(refusal)}). {AGAIN}")
     if not query.get("code"):
         raise OAuthRefused(f"The vendor came back without a code. {AGAIN}")
-    if not access.may_change(user, connection):
-        raise OAuthRefused(f"Only its owner may connect {connection.name}. Ask {connection.owner}, or a superuser.")
+    _may_connect(connection, user)
     service.save_tokens(connection, attempt.auth_method, _exchange(attempt, query["code"]))
     return connection
+
+
+def sign_in(connection: Connection, user: User, method: str) -> None:
+    """Connects without a person at the vendor's page, where the method allows that."""
+    _may_connect(connection, user)
+    service.sign_in(connection, method)
+
+
+def _may_connect(connection: Connection, user: User) -> None:
+    if not access.may_change(user, connection):
+        raise OAuthRefused(f"Only its owner may connect {connection.name}. Ask {connection.owner}, or a superuser.")
 
 
 def forget_old(age: dt.timedelta = dt.timedelta(days=1)) -> int:
@@ -79,13 +88,13 @@ def forget_old(age: dt.timedelta = dt.timedelta(days=1)) -> int:
     return OAuthState.objects.filter(created__lt=Now() - age).delete()[0]
 
 
-def _method_key(connection: Connection) -> str:
-    """The OAuth method the connection uses, else the connector's first one."""
+def chosen(connection: Connection, method: str = "") -> AuthMethod:
+    """The OAuth method asked for, else the one the connection uses, else the connector's first one."""
     methods: list[AuthMethod] = list(effective.connector_of(connection).call.auth_methods())
-    offered = [method.key for method in methods if method.kind == "oauth2"]
-    if not offered:
-        raise ConfigError(f"{connection.connector} does not connect by OAuth. Choose another way to sign in.")
-    return connection.auth_method if connection.auth_method in offered else offered[0]
+    offered = {one.key: one for one in methods if one.kind == "oauth2"}
+    if not offered or (method and method not in offered):
+        raise ConfigError(f"{connection.connector} does not connect by OAuth in this way. Choose another way to sign in.")
+    return offered.get(method or connection.auth_method) or next(iter(offered.values()))
 
 
 def _registration(ready: Prepared) -> Registration:

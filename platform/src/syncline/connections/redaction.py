@@ -13,6 +13,7 @@ from .secrets import MASK, reveal
 SHORTEST = 5  # a shorter secret would blank out ordinary words
 NAMES = r"access_token|refresh_token|id_token|client_secret|code_verifier|password|api_key|apikey|private_key|secret|token"
 _NAMED = re.compile(rf"""(?i)\b((?:[\w-]*)(?:{NAMES})["']?\s*[=:]\s*["']?)([^\s"'&,;{{}}\[\]()]+)""")
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{5,}")
 
 Secrets = Callable[[], Iterable[str]]
@@ -20,10 +21,12 @@ Secrets = Callable[[], Iterable[str]]
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the given secrets, and without what looks like one by its name."""
-    for secret in sorted({reveal(s) for s in secrets}, key=len, reverse=True):
+    known = {reveal(s) for s in secrets}
+    lines = {line for secret in known if "\n" in secret for line in secret.splitlines()}
+    for secret in sorted(known | lines, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, MASK)
-    text = _SCHEME.sub(lambda found: f"{found[1]} {MASK}", text)
+    text = _SCHEME.sub(lambda found: f"{found[1]} {MASK}", _PEM.sub(MASK, text))
     return _NAMED.sub(lambda found: f"{found[1]}{MASK}", text)
 
 

@@ -10,7 +10,15 @@ from django import forms
 from . import schema as schemas
 from .secrets import reveal
 
+PEM = "application/x-pem-file"
 KEEP = "Leave empty to keep what is stored."
+
+
+class SecretLines(forms.Textarea):
+    """A secret of several lines; what was typed is never shown again."""
+
+    def format_value(self, value: Any) -> str:  # noqa: ARG002 - as PasswordInput does it
+        return ""
 
 
 class SchemaForm(forms.Form):
@@ -90,6 +98,10 @@ def _choice(one: Mapping[str, Any], common: Mapping[str, Any]) -> forms.Field:
 
 def _text(one: Mapping[str, Any], common: Mapping[str, Any]) -> forms.Field:
     limits: dict[str, Any] = {"min_length": one.get("minLength"), "max_length": one.get("maxLength")}
+    if one.get("writeOnly") and one.get("contentMediaType") == PEM:
+        return forms.CharField(
+            **common, **limits, widget=SecretLines(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"})
+        )
     if one.get("writeOnly"):
         hidden = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"})
         return forms.CharField(**common, **limits, widget=hidden)

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from syncline.contract import Account, Auth, AuthError, Budget, ConfigError, HostRefused, Permanent, SynclineError
 from syncline.registry import connectors
 
-from . import effective, schema
+from . import effective, grants, schema
 from .budget import Lane
 from .keyring import KeyRingError
 from .models import Connection, ConnectionState, ConnectorState
@@ -33,6 +33,8 @@ def prove(connection: Connection, method: str = "", credentials: Mapping[str, An
     ready = prepare(connection, method)
     if credentials is None:
         return _prove(ready, stored_auth(ready, insist=True), budget_of(ready, Lane.INTERACTIVE))
+    if ready.method.grant in grants.BY_ITSELF and not credentials.get("access_token"):
+        credentials = {"access_token": token_endpoint(ready).renew(credentials).access_token}
     return _prove(ready, given_auth(ready.method, credentials), budget_of(ready, Lane.INTERACTIVE, credentials))
 
 
@@ -122,6 +124,16 @@ def save_tokens(connection: Connection, method: str, tokens: Tokens) -> Account:
     return account
 
 
+def sign_in(connection: Connection, method: str) -> Account:
+    """Connects by a grant that needs no person: gets a token, proves it, and stores it with what was typed before."""
+    known = connection.credentials if connection.auth_method == method else None
+    tokens = token_endpoint(prepare(connection, method)).renew(grants.typed(known))
+    account = prove(connection, method, {"access_token": tokens.access_token})
+    _store(connection, method, stored(tokens, known))
+    _note_account(connection, account)
+    return account
+
+
 def _store(connection: Connection, method: str, columns: Mapping[str, Any]) -> None:
     """Raises the token version, so that a refresh that is under way cannot overwrite what a person just stored."""
     if connection._state.adding:
@@ -150,9 +162,9 @@ def disconnect(connection: Connection) -> None:
 def _revoke(connection: Connection, held: Mapping[str, Any]) -> None:
     try:
         ready = prepare(connection)
-        if ready.method.revoke_url and held.get("refresh_token"):
-            url = effective.address(ready.method.revoke_url, ready.settings)
-            token_endpoint(ready).revoke(url, held["refresh_token"])
+        kind = next((one for one in ("refresh_token", "access_token") if held.get(one)), "")
+        if ready.method.revoke_url and kind and ready.method.kind == "oauth2":
+            token_endpoint(ready).revoke(effective.address(ready.method.revoke_url, ready.settings), held[kind], kind)
     except SynclineError as error:
         reason = redact(str(error), secret_values(held))
         log.warning("Connection %s: the vendor did not take the permission back. %s", connection.pk, reason)

@@ -167,7 +167,12 @@ def token_endpoint(ready: Prepared) -> TokenEndpoint:
         )
     url = effective.address(ready.method.token_url, ready.settings)
     return TokenEndpoint(
-        url, registration.client_id, reveal(registration.client_secret), effective.hosts_of(ready.connector.info)
+        url,
+        registration.client_id,
+        reveal(registration.client_secret),
+        effective.hosts_of(ready.connector.info),
+        ready.method.grant,
+        {member: str(ready.settings.get(name, "")) for member, name in ready.method.agrees.items()},
     )
 
 

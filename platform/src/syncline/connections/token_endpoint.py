@@ -1,4 +1,4 @@
-"""The vendor's OAuth token endpoint: code and refresh tokens in, tokens out, refusals told apart."""
+"""The vendor's OAuth token endpoint: codes, refresh tokens and signed statements in, tokens out, refusals told apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from urllib3.exceptions import HTTPError
 
 from syncline.contract import AuthError, ConfigError, Retryable
 
+from . import grants
 from .redaction import redact
+from .secrets import reveal
 
 TIMEOUT = (5.0, 15.0)
 MAX_ANSWER = 256 * 1024
@@ -33,12 +35,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
-    """One vendor app at one token URL. Every call is one HTTP request, never repeated: a code or token may be single-use."""
+    """One vendor app at one token URL. Every call is one HTTP request, never repeated: a code or token may be single-use.
+
+    `agreed`: member of the answer → the address that the settings name; a token for another one is of no use.
+    """
 
     url: str
     client_id: str
     client_secret: str = field(repr=False)
     hosts: tuple[str, ...] = ()
+    grant: str = grants.CODE
+    agreed: Mapping[str, str] = field(default_factory=dict)
 
     @sensitive_variables()
     def exchange(self, code: str, redirect_uri: str, code_verifier: str) -> Tokens:
@@ -49,13 +56,25 @@ class TokenEndpoint:
     def refresh(self, refresh_token: str) -> Tokens:
         return self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
-    def revoke(self, url: str, token: str) -> None:
+    @sensitive_variables()
+    def renew(self, held: Mapping[str, str]) -> Tokens:
+        """The next token by what the connection holds, without a person. ConfigError when it does not hold what it takes."""
+        if sentence := grants.lack(self.grant, held):
+            raise ConfigError(sentence)
+        if self.grant == grants.JWT:
+            return self._tokens({"grant_type": grants.JWT_TYPE, "assertion": grants.assertion(self.client_id, held)})
+        if self.grant == grants.CLIENT:
+            return self._tokens({"grant_type": "client_credentials"})
+        return self.refresh(reveal(held["refresh_token"]))
+
+    def revoke(self, url: str, token: str, kind: str = "refresh_token") -> None:
         """Takes a token back; raises like the others."""
-        self._post(url, {"token": token, "token_type_hint": "refresh_token"})
+        self._post(url, {"token": token, "token_type_hint": kind})
 
     @sensitive_variables()
     def _tokens(self, form: Mapping[str, str]) -> Tokens:
         answer = self._post(self.url, form)
+        self._refuse_other(answer)
         access = answer.get("access_token")
         if not isinstance(access, str) or not access:
             raise Retryable(f"{_path(self.url)} answered without an access token. Try again later.")
@@ -64,11 +83,20 @@ class TokenEndpoint:
     @sensitive_variables()
     def _post(self, url: str, form: Mapping[str, str]) -> Mapping[str, Any]:
         self._check_host(url)
-        status, body = self._send(url, {**form, "client_id": self.client_id, "client_secret": self.client_secret})
+        status, body = self._send(url, {**form, **({} if "assertion" in form else self._client())})
         answer = _object(body)
         if 200 <= status < 300:
             return answer
         raise self._refusal(url, status, answer)
+
+    def _client(self) -> dict[str, str]:
+        return {"client_id": self.client_id, "client_secret": self.client_secret}
+
+    def _refuse_other(self, answer: Mapping[str, Any]) -> None:
+        for member, wanted in self.agreed.items():
+            told = answer.get(member)
+            if isinstance(told, str) and told and _place(told) != _place(wanted):
+                raise ConfigError(f"The account is found at {told[:200]}, but the settings name {wanted}. Correct the settings.")
 
     @sensitive_variables()
     def _send(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
@@ -95,7 +123,14 @@ class TokenEndpoint:
         what = f"{where} ({code or 'no reason given'})"
         if code in CLIENT_ERRORS or (status == 401 and not code):
             return ConfigError(f"{what}: client id or client secret are wrong. Correct the registration.")
-        return AuthError(f"{what}: the account took back its permission, or it ran out. Reconnect it.")
+        said = redact(str(answer.get("error_description") or ""), [self.client_secret])[:200]
+        told = f" It says: {said.rstrip('. ')}." if said and self.grant in grants.BY_ITSELF else ""
+        return AuthError(f"{what}: {grants.REFUSED[self.grant]}{told}")
+
+
+def _place(address: str) -> str:
+    """Of an address what tells accounts apart."""
+    return urlsplit(address if "//" in address else f"//{address}").netloc.lower()
 
 
 def _path(url: str) -> str:

@@ -25,6 +25,7 @@ from django.db.models.functions import Now
 
 from syncline.contract import AuthError, ConfigError, Retryable, SynclineError
 
+from . import grants
 from .models import Connection, ConnectionState
 from .secrets import SecretDict
 from .token_endpoint import TokenEndpoint, Tokens
@@ -44,7 +45,7 @@ class Held:
 
     version: int
     access: str = field(repr=False)
-    refresh: str = field(repr=False)
+    credentials: Mapping[str, str] = field(repr=False)
     good_until: float
     margin: float
     state: str
@@ -77,7 +78,7 @@ class OAuthTokens:
     def secrets(self) -> list[str]:
         """What must not appear in a log at this moment."""
         held = self._held
-        return [held.access, held.refresh] if held else []
+        return list(held.credentials.values()) if held else []
 
     def headers(self) -> Mapping[str, str]:
         """The bearer header; refreshes shortly before the end. AuthError when refused, Retryable when nobody answered."""
@@ -139,10 +140,9 @@ class OAuthTokens:
             if good:
                 return False
             raise Retryable("Getting a new token failed a moment ago. It is tried again by itself.", row.pause)
-        if not row.refresh:
+        if reason := grants.lack(self._endpoint.grant, row.credentials):
             if good:
                 return False
-            reason = "The account's token ran out and there is no refresh token. Reconnect it."
             mark(self._id, ConnectionState.RECONNECT, reason, token_version=row.version)
             raise AuthError(reason)
         return True
@@ -159,7 +159,7 @@ class OAuthTokens:
     def _refresh(self, row: Held, good: bool) -> Held | None:
         """Asks the vendor under our lease; None means: read again."""
         try:
-            tokens = self._endpoint.refresh(row.refresh)
+            tokens = self._endpoint.renew(row.credentials)
         except AuthError as error:
             if self._give_up(row.version, str(error)):
                 raise
@@ -185,19 +185,20 @@ class OAuthTokens:
 
     def _save(self, row: Held, tokens: Tokens) -> bool:
         """Compare-and-set on version and lease: what lost its lease must not overwrite a newer token."""
-        kept = Tokens(tokens.access_token, tokens.refresh_token or row.refresh, tokens.expires_in)
+        kept = Tokens(tokens.access_token, tokens.refresh_token or row.credentials.get("refresh_token", ""), tokens.expires_in)
         mine = Connection.objects.filter(pk=self._id, token_version=row.version, refresh_owner=self._me)
-        saved = mine.update(**stored(kept), token_version=row.version + 1) == 1
+        saved = mine.update(**stored(kept, row.credentials), token_version=row.version + 1) == 1
         if saved:
             log.info("Connection %s has a new token.", self._id)
         return saved
 
 
-def stored(tokens: Tokens) -> dict[str, Any]:
-    """The columns that keep tokens; the lease ends with them."""
+def stored(tokens: Tokens, held: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The columns that keep tokens, beside what was typed to get them; the lease ends with them."""
+    typed = grants.typed(held)
     ends = Now() + dt.timedelta(seconds=tokens.expires_in) if tokens.expires_in is not None else None
     return {
-        "credentials": SecretDict(access_token=tokens.access_token, refresh_token=tokens.refresh_token),
+        "credentials": SecretDict({**typed, "access_token": tokens.access_token, "refresh_token": tokens.refresh_token}),
         "token_issued_at": Now(),
         "token_expires_at": ends,
         "refresh_owner": "",
@@ -222,7 +223,7 @@ def read(connection_id: int) -> Held:
     return Held(
         version=row["token_version"],
         access=credentials.get("access_token", ""),
-        refresh=credentials.get("refresh_token", ""),
+        credentials=credentials,
         good_until=time.monotonic() + left.total_seconds() if left is not None else float("inf"),
         margin=min(MARGIN, life.total_seconds() / 10) if life is not None else MARGIN,
         state=row["state"],

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from syncline.contract import SynclineError
 
-from . import access, oauth
+from . import access, grants, oauth
 from .models import Connection
 
 
@@ -22,15 +22,20 @@ from .models import Connection
 @require_POST
 @never_cache
 def start(request: HttpRequest, connection_id: int) -> HttpResponse:
-    """Sends the person to the vendor's page; a POST, so that no foreign page can begin it."""
+    """Sends the person to the vendor's page, or connects at once where nobody is asked; a POST, so that no foreign page can
+    begin it. `?method=`: another way to sign in than the connection's."""
     user = cast(User, request.user)
     connection = access.visible_connections(user).select_related("registration", "owner").filter(pk=connection_id).first()
     if connection is None:
         raise Http404("There is no such connection.")
     try:
-        return HttpResponseRedirect(oauth.authorization_url(connection, user, _session_key(request)))
+        method = oauth.chosen(connection, request.GET.get("method", ""))
+        if method.grant == grants.CODE:
+            return HttpResponseRedirect(oauth.authorization_url(connection, user, _session_key(request), method.key))
+        oauth.sign_in(connection, user, method.key)
     except SynclineError as error:
         return _back(request, connection, messages.ERROR, str(error))
+    return _connected(request, connection)
 
 
 @login_required
@@ -42,6 +47,10 @@ def callback(request: HttpRequest) -> HttpResponse:
         connection = oauth.finish(request.GET.dict(), cast(User, request.user), _session_key(request))
     except SynclineError as error:
         return _back(request, None, messages.ERROR, str(error))
+    return _connected(request, connection)
+
+
+def _connected(request: HttpRequest, connection: Connection) -> HttpResponse:
     sentence = f"{connection.name} is connected to {connection.account_name}."
     _keep(request, connection, sentence)
     return _back(request, connection, messages.SUCCESS, sentence)

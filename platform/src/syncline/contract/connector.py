@@ -61,8 +61,13 @@ class AuthMethod:
     """One way to prove who we are.
 
     `kind`: "oauth2", "token", "basic", "key_pair" or "none".
-    `schema`: JSON Schema of the credentials a person types (token kinds); secret fields have `"writeOnly": true`.
-    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting.
+    `schema`: JSON Schema of the credentials a person types; secret fields have `"writeOnly": true`, and those of several lines
+    `"contentMediaType": "application/x-pem-file"`.
+    For oauth2: `authorize_url`, `token_url` and `revoke_url` may contain `{name}` of a setting. `grant` says how a token is got:
+    "authorization_code" (a person agrees on the vendor's page), or without a person and without a refresh token
+    "client_credentials" (the registration's client id and secret) or "jwt_bearer" (a statement signed by RS256, made of what is
+    typed: `username`, `private_key` and `audience` are fields of `schema`). `agrees`: member of the vendor's answer with the
+    token → setting that must be the same address, such as `{"instance_url": "instance_url"}`; what is missing is not compared.
     """
 
     key: str
@@ -74,6 +79,8 @@ class AuthMethod:
     revoke_url: str = ""
     scopes: tuple[str, ...] = ()
     pkce: bool = True
+    grant: str = "authorization_code"
+    agrees: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,8 @@ class ConnectorInfo:
     `key` equals the entry-point name and is a slug; `contract` is a version specifier such as `>=1,<2`;
     `settings_schema` is a JSON Schema (object) whose defaults work; `hosts` are the host names the connector may call
     (`*.example.com` allowed). `unsigned_webhooks`: the vendor signs nothing, so what comes to an address without a secret
-    is taken, and `verify` is asked only where there is one.
+    is taken, and `verify` is asked only where there is one. `answers_unread`: `acknowledge` answers STORED and UNREADABLE
+    alike and looks at no events, so that a delivery may be answered before it is read.
     """
 
     key: str
@@ -97,6 +105,7 @@ class ConnectorInfo:
     docs_url: str = ""
     registration_needed: bool = False
     unsigned_webhooks: bool = False
+    answers_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +123,11 @@ class Sandbox:
     """A local server that behaves like the vendor.
 
     `command`: argv of the server process; it binds 127.0.0.1 on the port given by `--port` (0: any) and prints one JSON
-    line with at least `url`, plus what is needed to connect (`token`, `client_id`, …).
-    `settings`: settings of a registration or connection that lead to it, with `{url}` replaced.
+    line with at least `url` (of whatever protocol), plus what is needed to connect (`token`, `client_id`, …).
+    `settings`: settings of a registration or connection that lead to it; `{url}` and other names of that line are replaced.
+    `simulate`: acts as the vendor's customers towards this host, until it is done or told to stop (SIGINT, SIGTERM), and writes
+    what it did to the standard output, one line of JSON at the end. `syncline simulate KEY` calls it: its arguments become
+    options, each `Annotated[type, "what it means"]` of str, int, float or bool. SynclineError when it cannot go on.
     """
 
     command: tuple[str, ...]

@@ -54,7 +54,8 @@ class DatasetInfo:
     `writes`: what `Dataset.write` can do, of CREATE, UPDATE and DELETE; empty where nothing can be pulled into it. UPSERT: it
     takes messages of logs, and finds the record that each concerns by its values.
     `write_permissions`: `app.codename` each, which the connection's owner needs for pulls into it.
-    `modified`: name of the field that holds when a record was last changed here, "" when there is none.
+    `modified`: name of the field that holds when a record was last changed here, as a datetime with a time zone; "" when there
+    is none. Of a record where it is anything else, nobody knows: what both sides changed is then for review.
     `log`: its rows are messages: written once, never changed, and passed on in order by continuous syncs.
     """
 

@@ -91,10 +91,12 @@ class ConnectorSpec:
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
         """Reads current values by id asked for; an id that is gone is left out, a merged one gives the survivor.
 
-        `associations`: object types whose associations are wanted too.
+        `associations`: object types whose associations are wanted too. `history` (only where the object says `pull_history`):
+        properties whose earlier values are wanted.
         """
         raise NotImplementedError
 

@@ -185,7 +185,7 @@ class Http:
         wait after a refusal, as this vendor wants it (default: Retry-After, else growing pauses), or a Pause that also says
         which limit was hit.
         """
-        self._check_host(url)
+        self.check_host(url)
         body = orjson.dumps(json) if json is not None else data
         extra = {"Content-Type": "application/json"} if json is not None else {}
         call = _Call(method, url, body, params, {**extra, **(headers or {})}, limit, repeatable, wait)
@@ -206,7 +206,8 @@ class Http:
             self._wait_or_raise(error, attempt, deadline)
         raise AssertionError("unreachable")
 
-    def _check_host(self, url: str) -> None:
+    def check_host(self, url: str) -> None:
+        """HostRefused when this process may not call the host: connectors with protocols of their own ask before they do."""
         host = urlsplit(url).hostname or ""
         if not any(fnmatch(host, pattern) for pattern in self._hosts):
             allowed = ", ".join(self._hosts) or "no host"

@@ -144,7 +144,7 @@ class ObjectType:
     `key_property`: what that property looks like, for connectors whose objects can carry one.
     `page_size`: records a listing page holds, for choosing the cheaper way of matching.
     `pull_since`: whether `pull` can give just what was created or changed since a moment. `pull_archived`: whether it can give
-    records that were archived. `pull_history`: whether it can tell earlier values of a property.
+    records that were archived. `pull_history`: whether it, and `fetch`, can tell earlier values of a property.
     `count`: about how many records there were at discovery, None when unknown.
     `follow`: whether `pull` can go on for ever (see PullRequest). `log`: its records are messages: written once, never changed,
     pulled by partition and position, and each with a RemoteRecord.message. `dead_letters`: key of the object, a log as well, that

@@ -48,7 +48,7 @@ class EventKind(StrEnum):
     DELETED = "deleted"
     RESTORED = "restored"
     MERGED = "merged"  # `others` were merged into `remote_id`
-    ERASED = "erased"  # deleted for good, by a person's right to it
+    ERASED = "erased"  # deleted for good, by a person's right to it: the host forgets its values
     MESSAGE = "message"  # the event is all there is: it is passed on to the syncs of the inbox
     UNKNOWN = "unknown"  # kept, and left alone
 

@@ -51,6 +51,15 @@ def take(place: Place, request: WebhookRequest) -> Answer:
 
 
 def _keep(place: Place, found: Connector, request: WebhookRequest) -> Answer:
+    if not reading.may_wait(found):
+        return _read(place, found, request)
+    store.store_unread(place, request)
+    if _bell.due():
+        ring()
+    return reading.answer(found, request, (), Receipt.STORED)
+
+
+def _read(place: Place, found: Connector, request: WebhookRequest) -> Answer:
     read = reading.read(found, request)
     stored = store.store(place, request, read)
     if stored.waiting and _bell.due():

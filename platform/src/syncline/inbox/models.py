@@ -20,13 +20,16 @@ def new_slug() -> str:
 class WebhookAddress(models.Model):
     """Where one vendor app, or one account, delivers to. Its names (see AddressName) are the last part of its URLs.
 
-    `secrets`: {"signing": [the newest first]}; the client secret of its registration counts as one more.
+    `secrets`: {"signing": [the newest first]}; the client secret of its registration counts as one more. `readings`: of unread
+    deliveries, begun and not ended; negative after one that ended and was careful, as the next ones are up to `careful_until`.
     """
 
     registration = models.ForeignKey(Registration, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     connection = models.ForeignKey(Connection, models.CASCADE, null=True, blank=True, related_name="webhook_addresses")
     enabled = models.BooleanField(default=True)
     secrets = EncryptedJSONField(blank=True, null=True, default=None)
+    readings = models.SmallIntegerField(default=0, db_default=0, editable=False)
+    careful_until = models.BigIntegerField(null=True, editable=False)
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -73,6 +76,7 @@ class Delivery(models.Model):
     """
 
     class State(models.TextChoices):
+        STORED = "stored", "waits to be read"
         READ = "read", "read"
         REPEATED = "repeated", "delivered before"
         UNREADABLE = "unreadable", "could not be read"
@@ -94,6 +98,7 @@ class Delivery(models.Model):
         indexes = (
             BrinIndex(fields=["received_at"], name="delivery_received"),
             models.Index(fields=["address", "-id"], name="delivery_latest"),
+            models.Index(fields=["address", "id"], name="delivery_unread", condition=models.Q(state="stored")),
         )
 
     def __str__(self) -> str:

@@ -40,14 +40,16 @@ def visible_deliveries(user: User) -> QuerySet[Delivery]:
 
 
 def counts(user: User) -> Mapping[str, int]:
-    """Events that wait, were given up or found no connection; deliveries that could not be read; refusals of today."""
+    """Events that wait, were given up or found no connection; deliveries that wait to be read or could not be;
+    refusals of today."""
     wanted = (State.WAITING, State.DEAD, State.UNROUTABLE)
     events = visible_events(user).filter(state__in=wanted).order_by().values_list("state")
     found: dict[str, int] = dict(events.annotate(Count("pk")))
     today = Refusal.objects.filter(address__in=visible_addresses(user), day=dt.datetime.now(dt.UTC).date())
-    unreadable = visible_deliveries(user).filter(state=Delivery.State.UNREADABLE).count()
+    unread = dict.fromkeys((Delivery.State.STORED, Delivery.State.UNREADABLE), 0)
+    deliveries = visible_deliveries(user).filter(state__in=unread).order_by().values_list("state")
     return {
         **{state.value: found.get(state, 0) for state in wanted},
-        "unreadable": unreadable,
+        **{state.value: number for state, number in {**unread, **dict(deliveries.annotate(Count("pk")))}.items()},
         "refused": today.aggregate(all=Sum("count"))["all"] or 0,
     }

@@ -17,7 +17,9 @@ from syncline.registry import Connector
 
 from .timed import Pace, in_time
 
-PARSE_SECONDS = 2.0  # vendors wait for five
+VERIFY_SECONDS = 1.0
+PARSE_SECONDS = 2.0  # vendors wait for five, for all of it
+ANSWER_SECONDS = 0.5
 SMALL: Final = 65_536  # bytes
 NO_SECRET: Final = "no secret set"  # noqa: S105
 DEFAULT_STATUS: Final = {
@@ -29,7 +31,7 @@ DEFAULT_STATUS: Final = {
 }
 
 log = logging.getLogger("syncline.inbox")
-_paces: Final[defaultdict[str, Pace]] = defaultdict(Pace)
+_paces: Final[defaultdict[tuple[str, Capability], Pace]] = defaultdict(Pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,27 @@ def refusal(connector: Connector, request: WebhookRequest, secrets: Sequence[str
         return ""
     if not secrets:
         return "" if connector.info.unsigned_webhooks else NO_SECRET
-    found = Verification(connector.call.verify(request=request, secrets=secrets))
+    said = _pace(connector, Capability.VERIFY).call(
+        lambda: connector.call.verify(request=request, secrets=secrets), VERIFY_SECONDS
+    )
+    found = Verification(said)
     return "" if found == Verification.GENUINE else found.value
 
 
-def read(connector: Connector, request: WebhookRequest) -> Reading:
+def may_wait(connector: Connector) -> bool:
+    """Whether the vendor is answered the same whatever is read."""
+    return Capability.ACKNOWLEDGE not in connector.implements or connector.info.answers_unread
+
+
+def read(connector: Connector, request: WebhookRequest, *, trusted: bool = True) -> Reading:
+    """`trusted`: small ones without the limit of time, if the connector has proven to be quick."""
+
     def parsed() -> Sequence[Event]:
         return [_checked(one) for one in connector.call.parse(request=request)]
 
     try:
-        small = len(request.body) <= SMALL
-        return Reading(_paces[connector.key].call(parsed, PARSE_SECONDS) if small else in_time(parsed, PARSE_SECONDS))
+        quick, pace = trusted and len(request.body) <= SMALL, _pace(connector, Capability.PARSE)
+        return Reading(pace.call(parsed, PARSE_SECONDS) if quick else in_time(parsed, PARSE_SECONDS, pace.stuck))
     except SynclineError as error:
         return Reading(cause=str(error))
     except Exception as error:  # noqa: BLE001 - not of the contract's types: told, and kept with the delivery
@@ -69,11 +81,18 @@ def answer(connector: Connector, request: WebhookRequest, events: Sequence[Event
     if Capability.ACKNOWLEDGE not in connector.implements:
         return default
     try:
-        given = connector.call.acknowledge(request=request, events=events, receipt=receipt)
+        given = _pace(connector, Capability.ACKNOWLEDGE).call(
+            lambda: connector.call.acknowledge(request=request, events=events, receipt=receipt), ANSWER_SECONDS
+        )
         return given if _sound(given) else default
     except Exception as error:  # noqa: BLE001 - it is stored, or not: the answer must say so
         log.warning("%s.acknowledge failed (%s); the default is answered.", connector.key, error)
         return default
+
+
+def _pace(connector: Connector, hook: Capability) -> Pace:
+    """Apart, so that a `parse` that hangs does not keep what comes next from being believed and stored."""
+    return _paces[connector.key, hook]
 
 
 def _sound(given: Answer) -> bool:

@@ -79,6 +79,8 @@ def _ids(ids: QuerySet[Delivery, int] | QuerySet[InboxEvent, int]) -> Iterator[i
 def whole(delivery_id: int) -> Made:
     with transaction.atomic():
         delivery = _held(delivery_id)
+        if delivery.state == Delivery.State.STORED:
+            raise ConfigError(f"Delivery {delivery_id} waits to be read for the first time. A worker does that within seconds.")
         made = _again(delivery)
         delivery.events.filter(state__in=SETTLED, replay=False).update(state=State.REPLAYED)
         _ring(made)

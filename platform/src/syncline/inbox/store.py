@@ -1,10 +1,14 @@
-"""Storing a delivery, the names of its events and the events for each connection: one statement, so one round trip and commit."""
+"""Storing a delivery, the names of its events and the events for each connection: one statement, so one round trip and commit.
+
+Or the delivery alone, and later what many of them told.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -28,8 +32,8 @@ WITHHELD: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _EVENTS = """
 e AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(events)s::jsonb) AS e(
-        position int, name text, kind text, object_type text, remote_id text, others jsonb, key text, account text,
-        occurred_at timestamptz, data jsonb, acts boolean)
+        delivery bigint, position int, name text, kind text, object_type text, remote_id text, others jsonb, key text,
+        account text, occurred_at timestamptz, data jsonb, acts boolean)
 )
 """
 
@@ -44,12 +48,11 @@ LEFT JOIN syncline_connection c ON c.connector = %(connector)s
     AND CASE WHEN t.account = '' THEN c.id = %(connection)s
              ELSE c.account_id = t.account AND (%(registration)s::bigint IS NULL OR c.registration_id = %(registration)s) END
     {only}
-ORDER BY t.position, c.id
+ORDER BY t.delivery, t.position, c.id
 RETURNING state
 """
 
-_STORE = f"""
-WITH {_EVENTS},
+_FRESH = """
 fresh AS (
     INSERT INTO syncline_inboxkey (address_id, key)
     SELECT DISTINCT %(address)s::bigint, name FROM e WHERE name <> '' ORDER BY name
@@ -58,8 +61,12 @@ fresh AS (
 taken AS (
     SELECT * FROM e WHERE name = ''
     UNION ALL
-    (SELECT DISTINCT ON (e.name) e.* FROM e JOIN fresh ON fresh.key = e.name ORDER BY e.name, e.position)
-),
+    (SELECT DISTINCT ON (e.name) e.* FROM e JOIN fresh ON fresh.key = e.name ORDER BY e.name, e.delivery, e.position)
+)
+"""
+
+_STORE = f"""
+WITH {_EVENTS}, {_FRESH},
 kept AS (
     INSERT INTO syncline_delivery (address_id, method, url, headers, body, size, state, cause, received_at)
     SELECT %(address)s, %(method)s, %(url)s, %(headers)s::jsonb, %(body)s, %(size)s,
@@ -71,6 +78,21 @@ kept AS (
 led AS ({_LED.format(source="taken", only="").replace("%(delivery)s", "(SELECT id FROM kept)")})
 SELECT (SELECT id FROM kept), (SELECT count(*) FROM led WHERE state = 'waiting')
 """  # noqa: S608 - put together from the constants above
+
+_STORE_UNREAD = """
+INSERT INTO syncline_delivery (address_id, method, url, headers, body, size, state, received_at)
+VALUES (%(address)s, %(method)s, %(url)s, %(headers)s::jsonb, %(body)s, %(size)s, 'stored', %(received_at)s) RETURNING id
+"""
+
+_SETTLE = f"""
+WITH {_EVENTS}, {_FRESH},
+led AS ({_LED.format(source="taken", only="").replace("%(delivery)s", "t.delivery")})
+UPDATE syncline_delivery d SET cause = r.cause,
+    state = CASE WHEN r.cause <> '' THEN 'unreadable' WHEN r.events > 0 AND k.delivery IS NULL THEN 'repeated' ELSE 'read' END
+FROM jsonb_to_recordset(%(read)s::jsonb) AS r(delivery bigint, events int, cause text)
+LEFT JOIN (SELECT DISTINCT delivery FROM taken) k ON k.delivery = r.delivery
+WHERE d.id = r.delivery
+"""  # noqa: S608
 
 _AGAIN = f"WITH {_EVENTS}, led AS ({_LED}) SELECT count(*), count(*) FILTER (WHERE state = 'waiting') FROM led"  # noqa: S608
 
@@ -93,19 +115,27 @@ def store(place: Place, request: WebhookRequest, reading: Reading) -> Stored:
     """Commits when it returns, unless the caller has a transaction open."""
     values = {
         **_whereto(place),
+        **_kept(place, request),
         "events": dumps(_rows(reading.events)),
         "replay": False,
-        "method": request.method[:10],
-        "url": storable(_without(place.secrets, request.url)),
-        "headers": dumps({n: "•••" if n in WITHHELD else _without(place.secrets, v) for n, v in request.headers.items()}),
-        "body": request.body,
-        "size": len(request.body),
         "cause": storable(reading.cause),
-        "received_at": request.received_at,
     }
     row = prepared.row(_STORE, values)
     assert row is not None
     return Stored(*row)
+
+
+def store_unread(place: Place, request: WebhookRequest) -> None:
+    """Commits when it returns, as `store` does; somebody reads it later."""
+    prepared.row(_STORE_UNREAD, {"address": place.address_id, **_kept(place, request)})
+
+
+def settle(place: Place, readings: Mapping[int, Reading]) -> None:
+    """What unread deliveries told, in the order of their numbers. They are locked by the caller's transaction."""
+    told = [{"delivery": id_, "events": len(read.events), "cause": storable(read.cause)} for id_, read in readings.items()]
+    rows = [{**row, "delivery": id_} for id_, read in readings.items() for row in _rows(read.events)]
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, {**_whereto(place), "events": dumps(rows), "read": dumps(told), "replay": False})
 
 
 def store_again(
@@ -132,11 +162,28 @@ def _whereto(place: Place) -> Mapping[str, Any]:
     }
 
 
-def _without(secrets: Sequence[str], text: str) -> str:
+def _kept(place: Place, request: WebhookRequest) -> Mapping[str, Any]:
+    telling = _written(place.secrets)
+    return {
+        "method": request.method[:10],
+        "url": storable(_without(telling, request.url)),
+        "headers": dumps({n: "•••" if n in WITHHELD else _without(telling, v) for n, v in request.headers.items()}),
+        "body": request.body,
+        "size": len(request.body),
+        "received_at": request.received_at,
+    }
+
+
+@lru_cache(maxsize=256)
+def _written(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """As they may stand in a header or an address."""
+    return tuple(dict.fromkeys(one for secret in secrets for one in (secret, quote(secret, safe=""), quote_plus(secret))))
+
+
+def _without(telling: Sequence[str], text: str) -> str:
     """Some vendors cannot sign and send the secret itself along."""
-    for secret in secrets:
-        for written in (secret, quote(secret, safe=""), quote_plus(secret)):
-            text = text.replace(written, "•••")
+    for written in telling:
+        text = text.replace(written, "•••")
     return text
 
 

@@ -26,8 +26,8 @@ class TookTooLong(ConnectorFault):
     """The connector took too long to read this delivery. Report it to its author; replay the delivery when it is mended."""
 
 
-class _Stuck:
-    """How many calls never came back; from some number on, no more are made."""
+class Stuck:
+    """How many calls of one kind never came back; from some number on, no more are made."""
 
     def __init__(self) -> None:
         self.number, self.lock = 0, threading.Lock()
@@ -38,8 +38,8 @@ class _Stuck:
 
 
 class _Call(Generic[T]):
-    def __init__(self, work: Callable[[], T]) -> None:
-        self.work, self.waiting, self.lock = work, threading.Lock(), threading.Lock()
+    def __init__(self, work: Callable[[], T], stuck: Stuck) -> None:
+        self.work, self.stuck, self.waiting, self.lock = work, stuck, threading.Lock(), threading.Lock()
         self.waiting.acquire()
         self.ended = self.abandoned = False
         self.values: list[T] = []
@@ -61,7 +61,7 @@ class _Call(Generic[T]):
         with self.lock:
             self.abandoned = not self.ended
             if self.abandoned:
-                _stuck.add(1)
+                self.stuck.add(1)
             return self.abandoned
 
     def result(self) -> T:
@@ -79,21 +79,20 @@ class _Caller(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        while self.calls.get().run():
+        while (call := self.calls.get()).run():
             pass
-        _stuck.add(-1)
+        call.stuck.add(-1)
 
 
-_stuck = _Stuck()
 _idle: list[_Caller] = []
 os.register_at_fork(after_in_child=_idle.clear)  # threads do not come along
 
 
-def in_time(work: Callable[[], T], seconds: float) -> T:
-    """What `work` gives or raises; TookTooLong when it does not end within so many seconds, or others never did."""
-    if _stuck.number >= MOST_STUCK:
-        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart the web server, then replay this one.")
-    call, caller = _Call(work), _free()
+def in_time(work: Callable[[], T], seconds: float, stuck: Stuck) -> T:
+    """What `work` gives or raises; TookTooLong when it does not end within so many seconds, or others of its kind never did."""
+    if stuck.number >= MOST_STUCK:
+        raise TookTooLong("Earlier deliveries still keep the connector busy. Restart web server and workers, then replay it.")
+    call, caller = _Call(work, stuck), _free()
     caller.calls.put(call)
     if not call.waiting.acquire(timeout=seconds) and call.abandon():
         raise TookTooLong
@@ -109,15 +108,15 @@ def _free() -> _Caller:
 
 
 class Pace:
-    """How quick one connector is."""
+    """How quick one connector is in one of its hooks."""
 
     def __init__(self) -> None:
-        self.quick, self._alone = 0, threading.Lock()
+        self.quick, self.stuck, self._alone = 0, Stuck(), threading.Lock()
 
     def call(self, work: Callable[[], T], seconds: float) -> T:
         """As `in_time`; without its limit when the connector has proven to be quick and no other such call is on its way."""
         if self.quick < PROVEN or not self._alone.acquire(blocking=False):
-            return self._measured(lambda: in_time(work, seconds))
+            return self._measured(lambda: in_time(work, seconds, self.stuck))
         try:
             return self._measured(work)
         finally:

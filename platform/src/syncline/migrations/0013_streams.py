@@ -139,4 +139,9 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('sync', 'event_id'), name='outgoing_event')],
             },
         ),
+        migrations.AlterField(
+            model_name='inboxevent',
+            name='state',
+            field=models.CharField(choices=[('waiting', 'waiting'), ('done', 'done'), ('ignored', 'no sync wants it'), ('unknown', 'of an unknown kind'), ('unroutable', 'of no connected account'), ('dead', 'given up'), ('replayed', 'replayed')], max_length=10),
+        ),
     ]

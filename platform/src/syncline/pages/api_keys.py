@@ -31,7 +31,7 @@ class ApiKeyPage(StockAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(pk__in=api_keys.manageable(person(request)).values("pk")).defer("digest")
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         shown = ["label", "user", "read_only", "expires"]
         if obj is None and not person(request).is_superuser:
             shown.remove("user")
@@ -63,9 +63,7 @@ class ApiKeyPage(StockAdmin):
             "key": obj.shown_once,
             "original": obj,
         }
-        answer = TemplateResponse(request, "admin/syncline/apikey/made.html", context)
-        answer["Cache-Control"] = "no-store"
-        return answer
+        return TemplateResponse(request, "admin/syncline/apikey/made.html", context)
 
     @admin.action(description="Revoke the chosen keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
@@ -19,6 +21,7 @@ from syncline.catalog import overview
 from syncline.catalog import service as catalog
 from syncline.connections import service
 from syncline.connections.models import Connection, Grant
+from syncline.contract import AuthMethod
 
 from . import budget
 from .base import ActionsAdmin, ModelForm, ObjectAction, StockInline, is_staff, person, rights
@@ -197,6 +200,7 @@ class ConnectionPage(ActionsAdmin):
                 state_badge=badge(obj.state, obj.get_state_display()),
                 offered=overview.offered(obj),
                 oauth=any(one.kind == "oauth2" for one in form.methods),
+                connects=connect_buttons(obj, form.methods),
                 connected=bool(obj.credentials),
                 shown_settings=shown_settings(form),
             )
@@ -226,6 +230,20 @@ def sections_of(form: ConnectionForm) -> dict[str, Any]:
         "unchecked": form["unchecked"],
         "failed": form.is_bound and bool(form.errors),
     }
+
+
+def connect_buttons(connection: Connection, methods: Sequence[AuthMethod]) -> list[dict[str, str]]:
+    """One for each way to connect by a press; what must be typed first is below, until it was."""
+    used = connection.auth_method
+    ways = [one for one in methods if one.kind == "oauth2" and (one.key == used or not one.schema.get("properties"))]
+    works = bool(connection.credentials) and connection.state != Connection.State.RECONNECT
+    return [_connect_button(connection, one, again=works and one.key == used, alone=len(ways) == 1, quiet=works) for one in ways]
+
+
+def _connect_button(connection: Connection, method: AuthMethod, *, again: bool, alone: bool, quiet: bool) -> dict[str, str]:
+    verb = "Connect again" if again else "Connect"
+    address = f"{reverse('oauth:start', args=[connection.pk])}?{urlencode({'method': method.key})}"
+    return {"label": verb if alone else f"{verb}: {method.title}", "action": address, "kind": "quiet" if quiet else "default"}
 
 
 def shown_settings(form: ConnectionForm) -> list[tuple[str, Any]]:

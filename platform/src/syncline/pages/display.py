@@ -25,6 +25,7 @@ TONES: Final = {
     "new": "busy",
     "pending": "busy",
     "waiting": "busy",
+    "stored": "busy",
     "problems": "warn",
     "uncertain": "warn",
     "unknown": "warn",

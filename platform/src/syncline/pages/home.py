@@ -22,7 +22,7 @@ from syncline.runs.pull.start import PULLING
 from syncline.runs.workers import listed
 from syncline.syncs.models import Sync
 
-from . import directions, drift
+from . import directions, drift, streams
 from .display import TONES, badge, duration
 from .filters import REVIEW
 
@@ -33,7 +33,12 @@ def overview(user: User) -> dict[str, Any]:
     seen = runs.visible_runs(user)
     return {
         "connections": connections_by_state(user),
-        "active": [_row(run) for run in progress.with_counts(seen.filter(state__in=Run.ACTIVE).order_by("-id")[:SHOWN])],
+        "active": [
+            _row(run)
+            for run in progress.with_counts(
+                seen.filter(state__in=Run.ACTIVE).exclude(kind=Run.Kind.STREAM).order_by("-id")[:SHOWN]
+            )
+        ],
         "problems": [_row(run) for run in seen.filter(state__in=(Run.State.PROBLEMS, Run.State.FAILED)).order_by("-id")[:SHOWN]],
         "last": [_row(run) for run in seen.filter(state=Run.State.SUCCEEDED).order_by("-id")[:SHOWN]],
         "attention": attention(user),
@@ -42,6 +47,8 @@ def overview(user: User) -> dict[str, Any]:
         "changed": drift.of_user(user),
         "broken": registry.broken(),
         "workers": workers(user),
+        "streams": streams.of_user(user),
+        "stream_processes": streams.processes(user),
     }
 
 
@@ -106,6 +113,7 @@ def inbox_counts(user: User) -> list[dict[str, Any]]:
     events, deliveries = reverse("admin:syncline_inboxevent_changelist"), reverse("admin:syncline_delivery_changelist")
     counts = inbox.counts(user)
     shown = [
+        ("stored", "not read yet", f"{deliveries}?state__exact=stored"),
         ("waiting", "waiting", f"{events}?state__exact=waiting"),
         ("dead", "given up", f"{events}?state__exact=dead"),
         ("unroutable", "of no connected account", f"{events}?state__exact=unroutable"),
@@ -113,13 +121,15 @@ def inbox_counts(user: User) -> list[dict[str, Any]]:
         ("refused", "refused today", reverse("admin:syncline_webhookaddress_changelist")),
     ]
     return [
-        {"label": label, "count": counts[key], "address": address, "trouble": key != "waiting"} for key, label, address in shown
+        {"label": label, "count": counts[key], "address": address, "trouble": key not in ("stored", "waiting")}
+        for key, label, address in shown
     ]
 
 
 def blocked_syncs(user: User) -> list[dict[str, str]]:
-    """Scheduled syncs that could not start when they were due."""
+    """Scheduled syncs that could not start when they were due. Continuous ones are shown by themselves."""
     seen = Sync.objects.filter(connection__in=access.visible_connections(user), enabled=True, blocked_reason__isnull=False)
+    seen = seen.filter(continuous=False)
     return [
         {"name": name, "reason": reason or "", "address": reverse("admin:syncline_sync_change", args=[pk])}
         for pk, name, reason in seen.order_by("name", "pk").values_list("pk", "name", "blocked_reason")[:SHOWN]

@@ -22,6 +22,7 @@ from syncline.contract.webhooks import EventKind
 from syncline.inbox import addresses, overview, replay
 from syncline.inbox.models import Delivery, InboxEvent, WebhookAddress
 
+from . import outgoing
 from .base import ConnectionAdmin, ObjectAction, StockAdmin, carry_out, person, rights
 from .display import badge, shortened
 from .filters import ConnectionFilter
@@ -138,6 +139,7 @@ class EventPage(PostedAdmin):
             "original": event,
             "badge": badge(event.state, event.get_state_display()),
             "may_replay": may_replay(request, event) and event.state in replay.REPLAYABLE,
+            "passed_on": outgoing.of_event(person(request), event),
             "may_open": overview.visible_deliveries(person(request)).filter(pk=event.delivery_id).exists(),
         }
         title = f"{event.kind.capitalize()}: {event.object_type} {event.remote_id}"

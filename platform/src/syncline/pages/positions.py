@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from syncline.contract import ConfigError
 from syncline.runs.models import Run
 from syncline.runs.pull import moving, window
+from syncline.runs.stream import moving as logs
 from syncline.syncs.models import Sync
 
 from . import directions
@@ -23,6 +24,8 @@ REFUSED = (
 def context(sync: Sync) -> Context:
     if not directions.pulls(sync):
         return {}
+    if logs.is_log(sync):
+        return {"places": logs.places(sync), "places_rest": _rests(sync)}
     mark = window.of(sync)
     return {
         "position_told": moving.told(sync),
@@ -31,14 +34,22 @@ def context(sync: Sync) -> Context:
     }
 
 
+def _rests(sync: Sync) -> bool:
+    """Whether a position may be set: it is paused or switched off, or does nothing yet."""
+    going = Run.objects.filter(sync=sync, state__in=(Run.State.QUEUED, Run.State.RUNNING)).exists()
+    return not (sync.enabled and going)
+
+
 def set_by_form(page: Any, request: HttpRequest, sync: Sync) -> str:
     _refuse_unless_allowed(request)
+    if logs.is_log(sync):
+        return logs.move(sync, request.POST.get("moment", "").strip(), request.POST.get("partition"))
     return moving.move(sync, moving.moment(request.POST.get("moment", "")))
 
 
 def reset(page: Any, request: HttpRequest, sync: Sync) -> str:
     _refuse_unless_allowed(request)
-    return moving.move(sync, None)
+    return logs.move(sync, None, request.POST.get("partition")) if logs.is_log(sync) else moving.move(sync, None)
 
 
 def _refuse_unless_allowed(request: HttpRequest) -> None:

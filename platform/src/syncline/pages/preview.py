@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from syncline.contract import Dataset, SynclineError
+from syncline.inbox import overview
 from syncline.ledger.models import Link
 from syncline.ledger.pulled import Arrival
 from syncline.ledger.reading import add_titles, may_read, titles
@@ -34,6 +35,8 @@ def preview_context(request: HttpRequest, sync: Sync) -> Context:
             "refusal": f"The preview shows records of {found.info.label}, which you may not read. "
             f"An administrator can give you the permission {found.info.permission}.",
         }
+    if found.info.log:
+        return {**context, **_messages(request, sync, key)}
     if not directions.pushes(sync):
         return {**context, **_pulled(request, sync, key)}
     try:
@@ -58,6 +61,23 @@ def _pulled(request: HttpRequest, sync: Sync, remote_id: str) -> Context:
         return {**context, "shown": pull_preview.preview(sync, remote_id) if remote_id else None}
     except SynclineError as error:
         return {**context, "refusal": str(error)}
+
+
+def _messages(request: HttpRequest, sync: Sync, key: str) -> Context:
+    """Of the messages that the sync passes on, the latest; of nobody else's."""
+    seen = overview.visible_events(person(request)).filter(connection=sync.source_id)
+    offered = [str(pk) for pk in seen.order_by("-pk").values_list("pk", flat=True)[:OFFERED]]
+    names = titles(sync.dataset, offered)
+    context: Context = {"records": [(one, names.get(one, one)) for one in offered], "messages_only": True}
+    if not key:
+        return context
+    if not (key.isdecimal() and seen.filter(pk=key).exists()):
+        return {**context, "refusal": f"There is no message {key} of the connection whose messages are passed on."}
+    try:
+        shown = publish.preview(sync, key)
+    except SynclineError as error:
+        return {**context, "refusal": str(error)}
+    return {**context, "shown": shown, "record_title": titles(sync.dataset, [key]).get(key, key)}
 
 
 def _newest(request: HttpRequest, sync: Sync) -> list[tuple[str, str]]:

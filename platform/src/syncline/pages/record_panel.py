@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import User
 from django.db.models import Model
 
 from syncline.connections import access
-from syncline.contract import Dataset
+from syncline.contract import Dataset, Op
+from syncline.ledger.messages import Incoming
 from syncline.ledger.reading import datasets_of, may_read, record_links
+from syncline.runs.stream.moving import is_log
 from syncline.syncs.models import Sync
 
 from .display import badge
@@ -20,6 +22,21 @@ def panel(user: User, instance: Model) -> list[dict[str, Any]] | None:
     found = [one for one in datasets_of(instance) if may_read(user, one.info.key)]
     rows = [row for one in found for row in _rows(user, one, instance)]
     return rows or None
+
+
+LATEST: Final = 10
+
+
+def messages(user: User, instance: Model) -> list[dict[str, Any]]:
+    """The latest messages of logs that changed this record, newest first; none for records that no messages concern."""
+    takers = [one for one in datasets_of(instance) if Op.UPSERT in one.info.writes and may_read(user, one.info.key)]
+    return [row for one in takers for row in _messages(user, one, instance)]
+
+
+def _messages(user: User, one: Dataset, instance: Model) -> list[dict[str, Any]]:
+    syncs = {sync.pk: sync for sync in _syncs(user, one).filter(continuous=True)}
+    rows = Incoming.objects.filter(local_key=one.record_key(instance), sync_id__in=list(syncs)).order_by("-id")[:LATEST]
+    return [{"row": row, "sync": syncs[row.sync_id], "badge": badge(row.status)} for row in rows]
 
 
 def _rows(user: User, one: Dataset, instance: Model) -> list[dict[str, Any]]:
@@ -36,7 +53,8 @@ def _rows(user: User, one: Dataset, instance: Model) -> list[dict[str, Any]]:
         }
         for link in links
     ]
-    nowhere = {(sync.connection_id, sync.object_type): sync for sync in syncs}
+    linking = [sync for sync in syncs if not (sync.continuous and is_log(sync))]  # messages make no links
+    nowhere = {(sync.connection_id, sync.object_type): sync for sync in linking}
     return linked + [
         {"connection": sync.connection, "object_type": sync.object_type, "link": None, "badge": badge("", "not read yet")}
         for pair, sync in nowhere.items()

@@ -67,6 +67,14 @@ _TWO_WAY: Final[tuple[Words, Words]] = (
         ("withheld", "withheld", "removals that wait for approval"),
     ),
 )
+_RELAY: Final[tuple[Words, Words]] = (
+    (
+        ("created", "published", "acknowledged by the log"),
+        ("unchanged", "unchanged", "said what the one before it said"),
+        ("excluded", "excluded", "not part of this sync"),
+    ),
+    (("rejected", "refused", "by the log or the mapping"),),
+)
 _OF: Final = {Direction.PUSH.value: _PUSH, Direction.PULL.value: _PULL, Direction.TWO_WAY.value: _TWO_WAY}
 _READ: Final = {Direction.PULL.value: "records of the account", Direction.TWO_WAY.value: "records of both sides"}
 
@@ -81,6 +89,8 @@ def troubles(run: Run) -> list[Tile]:
 
 def read(run: Run) -> str:
     """What was read."""
+    if _relays(run):
+        return "messages that arrived here"
     return _READ.get(run.sync.direction, "records of the dataset")
 
 
@@ -90,7 +100,12 @@ def told(run: Run) -> str:
 
 
 def _words(run: Run) -> tuple[Words, Words]:
-    return _OF.get(run.sync.direction, _PUSH)
+    return _RELAY if _relays(run) else _OF.get(run.sync.direction, _PUSH)
+
+
+def _relays(run: Run) -> bool:
+    """Of continuous syncs, only those of messages push."""
+    return run.kind == Run.Kind.STREAM and run.sync.direction == Direction.PUSH
 
 
 def _tiles(run: Run, of: Sequence[tuple[str, str, str]]) -> list[Tile]:

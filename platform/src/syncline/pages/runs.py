@@ -20,10 +20,10 @@ from syncline.ledger.pulled import Arrival
 from syncline.ledger.reading import links_of, may_read, titles
 from syncline.runs import overview, progress
 from syncline.runs.close import SUSPENDED
-from syncline.runs.models import Run
+from syncline.runs.models import Run, RunPart
 from syncline.runs.start import cancel, pause, resume
 
-from . import directions, plans, run_words
+from . import directions, plans, run_words, streams
 from .base import ActionsAdmin, ObjectAction, person, rights
 from .display import badge, duration, link
 from .filters import ConnectionOfRun, SyncFilter
@@ -151,9 +151,16 @@ def run_context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "results": run_words.results(run),
         "troubles": run_words.troubles(run),
         "groups": error_groups(request, run),
-        "parts": list(run.parts.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN]),
+        "parts": parts_of(run),
         "rights": rights(request, run.sync.connection),
+        **streams.of_run(run),
     }
+
+
+def parts_of(run: Run) -> list[RunPart]:
+    """Without continuous ones that are shown by themselves."""
+    shown = run.parts.exclude(kind__in=RunPart.CONTINUOUS) if run.state in Run.ACTIVE else run.parts
+    return list(shown.defer("keys").order_by("-priority", "id")[:PARTS_SHOWN])
 
 
 def error_groups(request: HttpRequest, run: Run) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ class ConnectionForm(ConnectorForm):
 
     @property
     def typed_methods(self) -> list[AuthMethod]:
-        return [one for one in self.methods if one.kind not in {"oauth2", "none"}]
+        return [one for one in self.methods if one.kind not in {"oauth2", "none"} or schema.properties(one.schema)]
 
     def _credentials(self, method: AuthMethod, posted: Any) -> SchemaForm:
         stored = self.instance.credentials if self.instance.auth_method == method.key else None
@@ -144,7 +144,8 @@ class ConnectionForm(ConnectorForm):
     def _refuse_stray_credentials(self, chosen: str) -> None:
         """Nothing that was typed is dropped silently."""
         for method in self.typed_methods:
-            if method.key != chosen and self.credential_forms[method.key].has_changed():
+            given = self.credential_forms[method.key]
+            if method.key != chosen and any(given[name].data for name in given.changed_data):
                 self.add_error("sign_in", f"Something was typed for “{method.title}”. Choose that way to sign in, or clear it.")
 
     def _post_clean(self) -> None:

@@ -11,7 +11,8 @@ from django.template.response import TemplateResponse
 
 #: What a person looks for, in this order.
 ORDER: Final = (
-    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup", "InboxEvent", "Delivery"),
+    *("Connection", "Sync", "Run", "Link", "Arrival", "Conflict", "ErrorGroup", "DeadLetter"),
+    *("InboxEvent", "Outgoing", "Delivery"),
     *("ObjectSnapshot", "Registration", "WebhookAddress", "ConnectorState", "ApiKey"),
 )
 NAMES: Final = {"Link": "Ledger", "ObjectSnapshot": "Catalog", "Arrival": "Review list", "InboxEvent": "Inbox"}

@@ -12,7 +12,7 @@ from django.urls import reverse
 from syncline.catalog import service as catalog
 from syncline.contract import ConfigError
 from syncline.runs.models import Run
-from syncline.runs.start import start_run
+from syncline.runs.start import pause, resume, start_run
 from syncline.syncs import overlap
 from syncline.syncs import publish as publishing
 from syncline.syncs.models import Sync
@@ -99,6 +99,22 @@ def retry(page: Any, request: HttpRequest, sync: Sync) -> str:
     return f"Run {started.pk} is queued: it tries the records with problems again."
 
 
+def hold(page: Any, request: HttpRequest, sync: Sync) -> str:
+    if not any(pause(run) for run in _active(sync)):
+        raise ConfigError("It is not under way; there is nothing to pause. To keep it from beginning, switch it off.")
+    return "It is paused: what is under way is finished first. Resume it to go on where it stood."
+
+
+def go_on(page: Any, request: HttpRequest, sync: Sync) -> str:
+    if not any(resume(run) for run in _active(sync)):
+        raise ConfigError("It is not paused.")
+    return "It goes on where it stood."
+
+
+def _active(sync: Sync) -> list[Run]:
+    return list(sync.runs.filter(state__in=Run.ACTIVE))
+
+
 def _newest_run(obj: Any) -> str:
     newest = cast(Sync, obj).runs.order_by("-id").first()
     if newest is None:
@@ -117,5 +133,7 @@ ACTIONS = {
     "retry": ObjectAction(retry, "run", _newest_run),
     "set-position": ObjectAction(positions.set_by_form, "run"),
     "reset-position": ObjectAction(positions.reset, "run"),
+    "pause": ObjectAction(hold, "run"),
+    "resume": ObjectAction(go_on, "run"),
     "plan": ObjectAction(plans.plan, "run", _newest_run),
 }

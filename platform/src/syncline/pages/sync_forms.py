@@ -18,7 +18,7 @@ from syncline.runs.models import Run
 from syncline.syncs import notation, promises
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
-from . import directions
+from . import continuous, directions
 from .base import ModelForm
 
 TARGETS: Final = "remote-properties"  # id of the datalist with what the catalog offers
@@ -51,32 +51,62 @@ class NewSyncForm(ModelForm):
     """The first step: what goes where. Made for one connection."""
 
     connection: Connection
+    sources: Any = None
 
     class Meta:
         model = Sync
-        fields = ("name", "dataset", "object_type", "direction", "mode")
+        fields = ("name", "dataset", "object_type", "source", "direction", "mode")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.connection = self.connection
         self.fields["direction"].required, self.fields["direction"].help_text = False, directions.HELP
-        offered = [(one.key, f"{one.title} ({one.key})") for one in catalog.objects(self.connection)]
-        known = [(key, f"{one.info.label} ({key})") for key, one in datasets().items()]
+        objects = catalog.objects(self.connection)
+        offered = [(one.key, f"{one.title} ({one.key})") for one in objects]
+        known = [(key, f"{one.info.label} ({key})") for key, one in continuous.offered_datasets(datasets(), objects).items()]
         self.fields["dataset"] = forms.ChoiceField(choices=known, help_text="What is synced.")
         self.fields["object_type"] = forms.ChoiceField(
             label="Object", choices=offered, help_text="The kind of remote record, from the catalog of the connection."
         )
+        if "source" in self.fields:
+            self.fields["source"] = source_field(self.sources, required=False, more=" Only for messages of the inbox.")
+            self.fields["direction"].help_text = f"{directions.HELP} Of a log there is only one, whatever is chosen."
 
     def clean_direction(self) -> str:
         return self.cleaned_data["direction"] or Sync.Direction.PUSH
 
+    def clean(self) -> dict[str, Any]:
+        """Of a log nothing is asked that can only be one way."""
+        given = super().clean() or self.cleaned_data
+        found, there = datasets().get(given.get("dataset", "")), self._object(given.get("object_type", ""))
+        if found is None or there is None:
+            return given
+        for name, said in continuous.complaints(found, there, given.get("source"), self.connection.owner).items():
+            self.add_error(name if name in self.fields else None, said)
+        only = continuous.beginning(found.info, there, given)
+        self.instance.continuous = only["continuous"]
+        return {**given, **only}
+
+    def _object(self, key: str) -> ObjectType | None:
+        return next((one for one in catalog.objects(self.connection) if one.key == key), None)
+
+
+def source_field(queryset: Any, *, required: bool = True, more: str = "") -> Any:
+    return forms.ModelChoiceField(
+        queryset, required=required, label="Messages of", empty_label="—", help_text=f"{continuous.SOURCE_HELP}{more}"
+    )
+
 
 class SyncForm(ModelForm):
+    """`sources`: connections whose messages may be passed on."""
+
+    sources: Any = None
+
     class Meta:
         model = Sync
         fields = (
             "name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy", "cron",
-            "at_once", "changes_cron", "follows", "enabled", "bulk_from", "bulk_match",
+            "at_once", "changes_cron", "follows", "continuous", "source", "enabled", "bulk_from", "bulk_match",
         )  # fmt: skip
         labels = {
             "cron": "Schedule (cron, UTC)",
@@ -98,6 +128,11 @@ class SyncForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         directions.fit(self.fields, self.instance)
+        if "source" in self.fields:
+            self.fields["source"] = source_field(self.sources)
+        if "continuous" in self.fields:
+            shape = continuous.shape_of(dataset_of(self.instance), object_of(self.instance))
+            self.fields["continuous"].help_text = continuous.HELP[shape]
         if "direction" in self.fields:
             self.fields["direction"].required, self.fields["direction"].help_text = False, directions.HELP
         if "segment" in self.fields:
@@ -129,6 +164,12 @@ class SyncForm(ModelForm):
         if wanted != self.instance.direction and Run.objects.filter(sync=self.instance, state__in=Run.ACTIVE).exists():
             raise forms.ValidationError("A run is active. Cancel it or let it end, then change the direction.")
         return wanted
+
+    def clean_source(self) -> Connection:
+        source: Connection = self.cleaned_data["source"]
+        if complaint := continuous.source_complaint(source, self.instance.connection.owner):
+            raise forms.ValidationError(complaint)
+        return source
 
     def clean_cron(self) -> str:
         return _readable(self.cleaned_data["cron"])

@@ -12,6 +12,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncline.catalog import service as catalog
 from syncline.connections import access
 from syncline.connections.models import Connection
 from syncline.outbox import watch
@@ -21,8 +22,9 @@ from syncline.syncs import publish as publishing
 from syncline.syncs.engine.transforms import TRANSFORMS
 from syncline.syncs.models import FieldRule, MatchStepRow, Sync
 
-from . import directions, drift, positions
+from . import continuous, directions, drift, positions, streams
 from .base import ActionsAdmin, ObjectAction, StockInline, carry_out, is_staff, person, rights
+from .continuous import Shape
 from .display import badge, link
 from .filters import ConnectionFilter
 from .preview import preview_context
@@ -41,12 +43,19 @@ from .sync_forms import (
 )
 
 VERSIONS_SHOWN = 20
+
 ARROWS = {"push": "→", "pull": "←", "two_way": "↔"}
 SYNCED = ["name", "direction", "mode", "delete_policy", "segment", "filter", "gone_policy", "drift_policy"]
-TIMING = ["cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]
+TIMING = ["source", "continuous", "cron", "at_once", "changes_cron", "follows", "enabled", "next_times"]
 SYNCED_NOTE = (
     "Direction, mode, segment and filter belong to the draft: they count once it is published. The others count once saved."
 )
+
+FILTER_NOTE = "The filter belongs to the draft: it counts once it is published. The others count once saved."
+
+
+def shape_of(sync: Sync) -> Shape:
+    return continuous.shape_of(dataset_of(sync), object_of(sync))
 
 
 class DraftInline(StockInline):
@@ -92,11 +101,11 @@ class SyncPage(ActionsAdmin):
     save_as = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
-        seen = super().get_queryset(request).select_related("connection__owner", "current", "follows")
-        return seen.defer("connection__credentials")
+        seen = super().get_queryset(request).select_related("connection__owner", "current", "follows", "source")
+        return seen.defer("connection__credentials", "source__credentials")
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return overview.with_last_run(rows).defer("connection__credentials", "current__content")
+        return overview.with_last_run(rows).defer("connection__credentials", "current__content", "source__credentials")
 
     # Rights: who may change the connection changes its syncs.
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -112,18 +121,26 @@ class SyncPage(ActionsAdmin):
         return obj is not None and rights(request, obj.connection).change
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
-        return list(self.inlines) if obj is not None and rights(request, obj.connection).change else []
+        if obj is None or not rights(request, obj.connection).change:
+            return []
+        matched = shape_of(obj) is Shape.STATE or obj.match_steps.exists()
+        return list(self.inlines) if matched else [RuleInline]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
-            return [(None, {"fields": list(NewSyncForm.Meta.fields)})]
-        without = directions.words(obj).without
+            return [(None, {"fields": self._new_fields(request)})]
+        without = directions.words(obj).without | continuous.without(obj, shape_of(obj), object_of(obj))
         synced, timing = ([name for name in names if name not in without] for names in (SYNCED, TIMING))
         return [
-            ("What is synced", {"fields": synced, "description": SYNCED_NOTE}),
+            ("What is synced", {"fields": synced, "description": SYNCED_NOTE if "mode" in synced else FILTER_NOTE}),
             ("When", {"fields": timing}),
             *([("First loads", {"fields": imported})] if (imported := import_fields(obj)) else []),
         ]
+
+    def _new_fields(self, request: HttpRequest) -> list[str]:
+        connection = self._asked_connection(request)
+        logs = connection is not None and continuous.log_objects(catalog.objects(connection))
+        return [name for name in NewSyncForm.Meta.fields if logs or name != "source"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["next_times"] if obj else []
@@ -131,7 +148,10 @@ class SyncPage(ActionsAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is None:
             connection = self._asked_connection(request)
-            kwargs["form"] = type("BoundForm", (NewSyncForm,), {"connection": connection})
+            known = {"connection": connection, "sources": continuous.sources(request)}
+            kwargs["form"] = type("BoundForm", (NewSyncForm,), known)
+        else:
+            kwargs["form"] = type("BoundForm", (SyncForm,), {"sources": continuous.sources(request, obj.source_id)})
         return super().get_form(request, obj, change=change, **kwargs)
 
     # Adding: first the connection, then what goes where, then the draft.
@@ -160,7 +180,11 @@ class SyncPage(ActionsAdmin):
         if change and form.initial.get("direction", obj.direction) != obj.direction and obj.current is not None:
             obj.current = None
             messages.warning(request, "The direction is another one: publish the mapping again before the sync can run.")
+        if obj.continuous:
+            continuous.unschedule(obj)
         super().save_model(request, obj, form, change)
+        if not change and obj.continuous:
+            continuous.draft(obj)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         super().response_add(request, obj, post_url_continue)  # for its message
@@ -177,13 +201,24 @@ class SyncPage(ActionsAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         if (sync := kwargs.get("obj")) is not None:
             context.update(change_context(sync), rights=rights(request, sync.connection), title=sync.name, subtitle=None)
+            context.update(streams.of_sync(request, sync) if sync.continuous else {})
             context["show_save_and_add_another"] = False
         return super().render_change_form(request, context, *args, **kwargs)
 
     # The preview shows records, so it asks for the dataset's permission as well.
     def get_urls(self) -> list[URLPattern]:
-        preview = self.admin_site.admin_view(self.preview)
-        return [path("<path:object_id>/preview/", preview, name="syncline_sync_preview"), *super().get_urls()]
+        preview, live = self.admin_site.admin_view(self.preview), self.admin_site.admin_view(self.streaming)
+        return [
+            path("<path:object_id>/preview/", preview, name="syncline_sync_preview"),
+            path("<path:object_id>/streaming/", live, name="syncline_sync_streaming"),
+            *super().get_urls(),
+        ]
+
+    def streaming(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """How a continuous sync stands; asked for every few seconds."""
+        sync = self.found(request, object_id)
+        context = {"original": sync, "rights": rights(request, sync.connection), **streams.of_sync(request, sync)}
+        return TemplateResponse(request, "syncline/stream_live.html", context)
 
     def preview(self, request: HttpRequest, object_id: str) -> HttpResponse:
         sync = self.found(request, object_id)
@@ -200,6 +235,8 @@ class SyncPage(ActionsAdmin):
 
     @admin.display(description="schedule", ordering="cron", empty_value="by hand")
     def timetable(self, obj: Sync) -> str:
+        if obj.continuous:
+            return "continuous"
         whole = f"after {obj.follows.name}" if obj.follows else obj.cron
         return "; ".join(filter(None, (whole, "changes at once" if obj.at_once else "")))
 
@@ -237,7 +274,8 @@ def change_context(sync: Sync) -> dict[str, Any]:
     return {
         "draft": draft,
         "problems": publishing.problems(sync),
-        "changes": watch.told(sync) if directions.pushes(sync) else "",
+        "changes": watch.told(sync) if directions.pushes(sync) and not sync.continuous else "",
+        "shape": shape_of(sync),
         "pulls": directions.pulls(sync),
         "pushes": directions.pushes(sync),
         **positions.context(sync),

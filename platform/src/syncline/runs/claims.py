@@ -153,8 +153,10 @@ def release(fence: Fence, *, after: float = 0.0, error: str = "", spent: bool = 
     return _update(
         fence,
         "state = 'queued', lease_until = NULL, not_before = now() + make_interval(secs => %s), last_error = %s,"
+        " failing_since = CASE WHEN %s = '' THEN NULL ELSE coalesce(failing_since, now()) END,"
         " attempt = greatest(attempt - %s, 0)",
         after,
+        error,
         error,
         0 if spent else 1,
     )

@@ -40,7 +40,7 @@ BULK_POINTS: Final = ("bulk.marked", "bulk.accepted", "bulk.token", "bulk.record
 PULL_POINTS: Final = ("pull.before", "pull.after", "pull.end")
 """Of a pull."""
 
-INBOX_POINTS: Final = ("inbox.taken", "inbox.led", "inbox.after")
+INBOX_POINTS: Final = ("inbox.reading", "inbox.read", "inbox.taken", "inbox.led", "inbox.after")
 """On the way from the inbox to a run."""
 
 _seen: Counter[str] = Counter()

@@ -1,4 +1,5 @@
 """From the inbox to runs: events that wait become parts that fetch their records, each record once, in one transaction.
+Before that, deliveries that were stored unread are read.
 
 One worker at a time is at the events of a connection's object, and takes with a record all its events that wait: none is
 overtaken by a younger one. A worker that dies leaves them as they were.
@@ -13,18 +14,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from syncline import background
 from syncline.connections.models import ConnectionState
 from syncline.contract import EventKind, SynclineError
+from syncline.inbox import unread
+from syncline.inbox.addresses import Place
 from syncline.inbox.intake import MOMENT, QUEUE
 from syncline.inbox.models import InboxEvent
 from syncline.inbox.retention import forget_old
 
-from . import crash
+from . import crash, erasing
 from .pull.start import pull_ids
 from .stream import queueing
 
@@ -74,12 +77,14 @@ class Group:
 class Taken:
     """An event that is being dispatched. `due`: its own pause is over; it came along with a younger one otherwise.
 
-    `remote_ids`: records to be asked for; none for a message, which is all there is.
+    `remote_ids`: records to be asked for; none for a message, which is all there is. `erased`: what was kept of its record's
+    values is to go.
     """
 
     id: int
     remote_ids: tuple[str, ...]
     due: bool
+    erased: bool
 
 
 def install() -> None:
@@ -106,12 +111,35 @@ def tick() -> None:
 
 
 def claimable() -> bool:
-    return _due().exists()
+    return bool(unread.places()) or _due().exists()
 
 
 def dispatch() -> int:
-    """One batch of each group, so that no connection waits for another's flood; gives how many events were settled."""
-    return sum(_dispatch(group) for group in groups())
+    """One batch of each address and each group, so that none waits for another's flood; gives how many deliveries were read and
+    events settled."""
+    return read_stored() + sum(_dispatch(group) for group in groups())
+
+
+def read_stored() -> int:
+    return sum(_read(place) for place in unread.places())
+
+
+def _read(place: Place) -> int:
+    """Whatever went wrong with these, the others go on; `unread` counts it."""
+    begun = unread.begin(place)
+    if not begun:
+        return 0
+    crash.point("inbox.reading")
+    try:
+        with transaction.atomic():
+            number = unread.read(place, begun)
+            crash.point("inbox.read")
+    except (OperationalError, InterfaceError):
+        raise  # the database is away
+    except Exception:
+        log.exception("Deliveries to webhook address %s could not be read.", place.address_id)
+        return 0
+    return number
 
 
 def groups() -> Sequence[Group]:
@@ -143,7 +171,9 @@ def _take(group: Group) -> list[Taken]:
             return []
         cursor.execute(_TAKE, [group.connection_id, group.object_type, RECORDS, group.connection_id, group.object_type])
         rows = cursor.fetchall()
-    return [Taken(id_, _records(kind, remote_id, others), due) for id_, remote_id, kind, others, due in rows]
+    return [
+        Taken(id_, _records(kind, remote_id, others), due, kind == EventKind.ERASED) for id_, remote_id, kind, others, due in rows
+    ]
 
 
 def _records(kind: str, remote_id: str, others: str) -> tuple[str, ...]:
@@ -153,6 +183,8 @@ def _records(kind: str, remote_id: str, others: str) -> tuple[str, ...]:
 
 
 def _lead(group: Group, taken: Sequence[Taken]) -> None:
+    if erased := [one for event in taken if event.erased for one in event.remote_ids]:
+        erasing.forget(group.connection_id, group.object_type, erased)
     try:
         with transaction.atomic():
             _settle(taken, pulled=_pull(group, taken), passed_on=_pass_on(group, taken))

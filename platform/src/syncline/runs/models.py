@@ -120,7 +120,8 @@ class RunPart(Counters):
     recorded. `attempt` counts claims that ended without progress; `round` how often its records were put off.
     `priority`: parts with a higher one are claimed first (see Priority). `token`: what the vendor calls a bulk job of ours.
     `keys`: local keys, or remote ids of a FETCH part. Of continuous parts: `partition`, of the remote log, or shard of ours;
-    `behind`: how many messages it has still before it; `rate`: messages a second, lately.
+    `behind`: how many messages it has still before it; `rate`: messages a second, lately;
+    `failing_since`: when the first of the errors happened that no success has followed yet.
     """
 
     class Priority(models.IntegerChoices):
@@ -173,6 +174,7 @@ class RunPart(Counters):
     lease_until = models.DateTimeField(null=True, blank=True)
     fence = models.BigIntegerField(default=0, db_default=0)
     last_error = models.TextField(default="", db_default="", blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
     token = models.TextField(default="", db_default="", blank=True)
     partition = models.CharField(max_length=100, default="", db_default="", blank=True)
     behind = models.BigIntegerField(null=True, blank=True)

@@ -91,6 +91,7 @@ ARRIVAL_STEPS: Final = {
     "being_created": "Nothing to do: it is taken in once a push has found out whether it is ours.",
     "gone_here": "Delete it in the account too, or take it in anew in the review list.",
     "kept_here": "See why our app keeps the record; then try again in the review list.",
+    "refused_id": "Nothing to do if the account has no such ids; else see the reason, and try again in the review list.",
     "waiting": "Nothing to do: it is taken up as soon as the other record is here.",
     "not_found": "Nothing to do if it was deleted on purpose; else unlink it in the ledger and try again.",
     "conflict": "A unique value belongs to another record here: correct one of the two, or link them in the review list.",
@@ -101,6 +102,19 @@ ARRIVAL_STEPS: Final = {
     "read_only": "Remove the rule that pulls into this field.",
     "unknown_property": "Remove the rule that pulls into this field.",
 }
+#: The same for messages of a log that could not be taken in.
+LETTER_STEPS: Final = {
+    "unreadable": "Correct whoever sends it, who then sends it anew; dismiss this one.",
+    "tombstone": "Delete the record here if that is what it means; dismiss this one.",
+    "invalid_value": "Correct the mapping, or whoever sends it; then try again.",
+    "invalid_choice": "Map the choice to a value that the field takes, publish, then try again.",
+    "too_long": "Add the transform truncate to the rule, publish, then try again.",
+    "required": "Map another property to the field, publish, then try again; else whoever sends it has to fill it.",
+    "not_found": "Add here what it refers to, then try again.",
+    "conflict": "Correct the record here that it contradicts, then try again.",
+    "gap": "See in the account what is lost; start over if it still has the messages.",
+}
+DEFAULT_LETTER_STEP: Final = "Correct the mapping or the record here, then try again; or dismiss it."
 DEFAULT_ARRIVAL_STEP: Final = (
     "Correct the record in the account or the mapping; it is tried again once it changes, or once a day."
 )
@@ -112,3 +126,8 @@ def next_step(code: str, *, pulled: bool = False) -> str:
     if pulled:
         return ARRIVAL_STEPS.get(code) or NEXT_STEPS.get(code, DEFAULT_ARRIVAL_STEP)
     return NEXT_STEPS.get(code, DEFAULT_STEP)
+
+
+def letter_step(code: str) -> str:
+    """About a message that could not be taken in."""
+    return LETTER_STEPS.get(code, DEFAULT_LETTER_STEP)

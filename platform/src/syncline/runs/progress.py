@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
+
+from syncline.ledger.pulled import Conflict
 
 from .models import Run, RunPart
 
@@ -19,4 +21,15 @@ def with_counts(runs: Iterable[Run]) -> list[Run]:
     for run in found:
         for name in Run.NAMES if run.pk in totals else ():
             setattr(run, name, totals[run.pk][f"sum_{name}"])
+    _count_conflicts([run for run in found if run.state in Run.ACTIVE and run.conflicts])
     return found
+
+
+def _count_conflicts(runs: Sequence[Run]) -> None:
+    """Each once: the parts that pull and those that push may have met the same ones."""
+    if not runs:
+        return
+    open_ = Conflict.objects.filter(run_id__in=[run.pk for run in runs], decided_at=None).order_by()
+    numbers = dict(open_.values_list("run_id").annotate(Count("pk")))
+    for run in runs:
+        run.conflicts = numbers.get(run.pk, 0)

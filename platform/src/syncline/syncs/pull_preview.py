@@ -24,6 +24,7 @@ def preview(sync: Sync, remote_id: str) -> Preview:
         ids=[remote_id],
         properties=list(plan.properties),
         associations=list(plan.associations),
+        history=(),
     )
     record = records.get(remote_id)
     if record is None:

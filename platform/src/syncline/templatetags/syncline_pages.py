@@ -10,7 +10,7 @@ from django.db.models import Model
 from django.template import Context
 
 from syncline.pages import webhooks
-from syncline.pages.record_panel import panel
+from syncline.pages.record_panel import messages, panel
 from syncline.syncs import notation
 
 register = template.Library()
@@ -20,6 +20,12 @@ register = template.Library()
 def record_panel(context: Context, original: Any) -> Any:
     """The rows of the record panel; None outside an object's page."""
     return panel(context["request"].user, original) if isinstance(original, Model) else None
+
+
+@register.simple_tag(takes_context=True)
+def record_messages(context: Context, original: Any) -> Any:
+    """The latest messages that changed this record."""
+    return messages(context["request"].user, original) if isinstance(original, Model) else None
 
 
 @register.inclusion_tag("syncline/webhook_card.html", takes_context=True)

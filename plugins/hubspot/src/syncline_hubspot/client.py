@@ -18,6 +18,7 @@ from .errors import Json, failure
 from .waits import FileWaits, Waits
 
 PAGE = 100
+HISTORY_PAGE = 50
 # What the library calls → what it is called from the first dated version on. {v} is the version's date.
 DATED = {
     "/crm/v3/objects": "/crm/objects/{v}",

@@ -118,6 +118,7 @@ class HubSpot(ConnectorSpec):
             hosts=("api.hubapi.com", "*.hubapi.com", "*.hubspot.com"),
             limits=LIMITS,
             docs_url="https://developers.hubspot.com/docs",
+            answers_unread=True,
         )
 
     @hookimpl
@@ -179,10 +180,11 @@ class HubSpot(ConnectorSpec):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
         if object_type.key == owners.KEY:
             return owners.fetch(Client(session), object_type, ids, properties)
-        return reading.fetch(Client(session), object_type, ids, properties, associations)
+        return reading.fetch(Client(session), object_type, ids, properties, associations, history)
 
     @hookimpl
     def match(self, session: Session, object_type: ObjectType, step: str, values: Sequence[str]) -> Mapping[str, Sequence[str]]:

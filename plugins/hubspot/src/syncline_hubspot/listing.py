@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Retryable
 
-from .client import PAGE, Client, following
+from .client import HISTORY_PAGE, Client, following
 from .errors import Json
 from .linking import linked
 from .reading import batch_read
 from .wire import Reader, with_merged
 
-HISTORY_PAGE: Final = 50
 LONGEST_QUERY: Final = 14_000  # characters; the address of a call has to stay below 15,000
 
 
@@ -59,9 +58,7 @@ def surely(get_page: Any, *args: Any, **query: Any) -> Json:
 def read_whole(client: Client, object_type: ObjectType, ids: Iterable[str], request: PullRequest) -> list[RemoteRecord]:
     """The records with all that was asked for but associations; those that went meanwhile are left out."""
     query: Json = {"properties": with_merged(request.properties)}
-    query |= {"propertiesWithHistory": list(request.history)} if request.history else {}
-    most = HISTORY_PAGE if request.history else PAGE
-    raws = batch_read(client, object_type.key, ids, query, archived=request.archived, most=most)
+    raws = batch_read(client, object_type.key, ids, query, archived=request.archived, past=request.history)
     reader = Reader(object_type)
     return [reader(raw) for raw in raws]
 

@@ -17,8 +17,8 @@ GENDERS: Final = {"M": "Male", "F": "Female", "O": "Other"}
 def _kept(source: str, target: str, *transforms: dict[str, Any], owner: str = REVIEW) -> SuggestedRule:
     """Into a property of HubSpot's own: where we hold nothing, what people typed there stays.
 
-    In a two-way sync both sides keep it, and what both changed is for a person: *newest* would compare when the records were
-    changed, and HubSpot touches records by itself.
+    In a two-way sync both sides keep it, and what both changed is for a person: *newest* would lose one of the two edits, and
+    of ours it is known only when the record was changed.
     """
     return SuggestedRule(target, source, transforms=transforms or TRIM, null_policy="skip", owner=owner)
 

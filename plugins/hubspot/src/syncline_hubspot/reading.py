@@ -6,19 +6,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from syncline.contract import ObjectType, RemoteRecord, UnsupportedFeature
 
-from .client import PAGE, Client
+from .client import HISTORY_PAGE, PAGE, Client
 from .errors import Json, Refused
 from .linking import linked
 from .wire import Reader, record, with_merged
 
 
 def fetch(
-    client: Client, object_type: ObjectType, ids: Sequence[str], properties: Sequence[str], associations: Sequence[str]
+    client: Client,
+    object_type: ObjectType,
+    ids: Sequence[str],
+    properties: Sequence[str],
+    associations: Sequence[str],
+    history: Sequence[str] = (),
 ) -> dict[str, RemoteRecord]:
     names, reader = with_merged(properties), Reader(object_type)
-    found = {str(raw["id"]): reader(raw) for raw in batch_read(client, object_type.key, ids, {"properties": names})}
+    found = {str(raw["id"]): reader(raw) for raw in batch_read(client, object_type.key, ids, {"properties": names}, past=history)}
     for missing in [asked for asked in dict.fromkeys(ids) if asked not in found]:
-        single = _single(client, object_type, missing, names)
+        single = _single(client, object_type, missing, names, history)
         if single:
             found[missing] = single
     living = {asked: found[asked] for asked in dict.fromkeys(ids) if asked in found and not found[asked].archived}
@@ -26,10 +31,14 @@ def fetch(
     return {asked: whole[one.id] for asked, one in living.items()}
 
 
-def _single(client: Client, object_type: ObjectType, asked: str, properties: Sequence[str]) -> RemoteRecord | None:
+def _single(
+    client: Client, object_type: ObjectType, asked: str, properties: Sequence[str], history: Sequence[str]
+) -> RemoteRecord | None:
     """Only this call knows the ids of records that were merged into another."""
+    query: Json = {"properties": list(properties)}
+    query |= {"properties_with_history": list(history)} if history else {}
     try:
-        return record(object_type, client.objects.get_by_id(object_type.key, asked, properties=list(properties)))
+        return record(object_type, client.objects.get_by_id(object_type.key, asked, **query))
     except Refused as error:
         if error.status == 404:
             return None
@@ -63,9 +72,11 @@ def _held(raw: Json, names: Iterable[str]) -> set[str]:
 
 
 def batch_read(
-    client: Client, key: str, ids: Iterable[str], query: Json, *, archived: bool = False, most: int = PAGE
+    client: Client, key: str, ids: Iterable[str], query: Json, *, archived: bool = False, past: Sequence[str] = ()
 ) -> Iterator[Json]:
-    wanted = list(dict.fromkeys(ids))
+    """`past`: properties whose earlier values are wanted."""
+    wanted, most = list(dict.fromkeys(ids)), HISTORY_PAGE if past else PAGE
+    query = {**query, "propertiesWithHistory": list(past)} if past else query
     for start in range(0, len(wanted), most):
         inputs = [{"id": one} for one in wanted[start : start + most]]
         answer = client.batch.read(key, {**query, "inputs": inputs}, **({"archived": True} if archived else {}))

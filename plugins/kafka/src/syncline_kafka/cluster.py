@@ -17,10 +17,11 @@ from syncline.contract import ConfigError, Retryable, Session
 from .errors import TELLING, Trouble, code_of, failure
 from .settings import DEAD, librdkafka, new_topics
 
-TRIES, TRY_S = 5, 2.0
+TRIES, TRY_S = 3, 2.0
 KEPT: Final = 16
 USUAL_LIMIT: Final = 1_048_588  # Kafka's default of max.message.bytes
 SETTLE_S: Final = 10.0
+GLANCE_S: Final = 1.0
 #: Delivery ends within the time that the host gives one call.
 PRODUCING: Final = {
     "acks": "all",
@@ -63,10 +64,21 @@ class Cluster:
 
     def partitions(self, session: Session, topic: str) -> list[int]:
         """Of a topic that is there, or is created now because the settings name it."""
-        found = self.metadata(session).topics.get(topic)
+        wanted = new_topics(session.settings)
+        mine = topic in wanted or topic.endswith(DEAD)
+        found = self._appeared(session, topic, 0.0 if mine else GLANCE_S)
+        if found is None and not mine:
+            raise ConfigError(
+                f"There is no topic {topic} in the cluster. Create it there, or name it under New topics in the settings of the "
+                "connection."
+            )
         if found is None:
-            self._create(session, topic)
-            found = self._appeared(session, topic)
+            self._create(session, topic, wanted.get(topic, 1))
+            found = self._appeared(session, topic, SETTLE_S)
+        if found is None:
+            raise Retryable(
+                f"The topic {topic} was created, but the brokers do not know it yet. It is tried again by itself.", 2.0
+            )
         return sorted(found.partitions)
 
     def producer(self, session: Session, topic: str) -> Producer:
@@ -79,7 +91,7 @@ class Cluster:
         limit = self._limits[topic]
         with self._lock:
             if limit not in self._producers:
-                size = {"message.max.bytes": max(limit, 1000), "batch.size": min(limit, 1_000_000)}
+                size = {"message.max.bytes": max(limit, 1000)}
                 self._producers[limit] = Producer({**self._config, **PRODUCING, **size})
             return self._producers[limit]
 
@@ -110,28 +122,24 @@ class Cluster:
         known = told.get("max.message.bytes")
         return int(known.value) if known and known.value else USUAL_LIMIT
 
-    def _create(self, session: Session, topic: str) -> None:
-        wanted = new_topics(session.settings)
-        if topic not in wanted and not topic.endswith(DEAD):
-            raise ConfigError(
-                f"There is no topic {topic} in the cluster. Create it there, or name it under New topics in the settings of the "
-                "connection."
-            )
-        made = self.admin.create_topics([NewTopic(topic, wanted.get(topic, 1), -1)], operation_timeout=SETTLE_S)
+    def _create(self, session: Session, topic: str, partitions: int) -> None:
+        made = self.admin.create_topics([NewTopic(topic, partitions, -1)], operation_timeout=SETTLE_S)
         try:
             made[topic].result(SETTLE_S + 2)
         except KafkaException as error:
             if code_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise failure(session, code_of(error), f"create the topic {topic}") from error
 
-    def _appeared(self, session: Session, topic: str) -> Any:
-        until = time.monotonic() + SETTLE_S
-        while time.monotonic() < until:
+    def _appeared(self, session: Session, topic: str, within: float) -> Any:
+        """The topic, or None: brokers learn of a new one one after the other."""
+        until = time.monotonic() + within
+        while True:
             found = self.metadata(session).topics.get(topic)
             if found is not None and found.partitions and found.error is None:
                 return found
+            if time.monotonic() >= until:
+                return None
             time.sleep(0.05)
-        raise Retryable(f"The topic {topic} was created, but the brokers do not know it yet. It is tried again by itself.", 2.0)
 
 
 _clusters: dict[tuple[int, str], Cluster] = {}

@@ -109,9 +109,10 @@ class Reader:
             raise ValueError(f"The message is no JSON that can be read: {error}.") from None
         if type(value) is not dict and (self._wanted or type(value) is not list):
             raise ValueError("The message is JSON, but no object with properties.")
+        fields: Any = value
         for name, plain, one in self._wanted:
-            if name in value:
-                given = value[name]
+            if name in fields:
+                given = fields[name]
                 found[name] = given if type(given) is plain else read(one, given)
         return found
 

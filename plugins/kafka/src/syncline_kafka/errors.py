@@ -20,6 +20,17 @@ DENIED: Final = frozenset(
     }
 )
 MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+LATER: Final = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
 #: Told by the client about its connections rather than by a broker about a request.
 TELLING: Final = SIGN_IN | {KafkaError._SSL, KafkaError._RESOLVE}
 
@@ -54,7 +65,7 @@ def failure(session: Session, error: KafkaError, what: str) -> SynclineError:
             f"Kafka could not {what}: there is no such topic or partition. Create it in the cluster, or name it under New topics "
             "in the settings of the connection."
         )
-    if error.retriable() or code < 0:
+    if error.retriable() or code < 0 or code in LATER:
         return Retryable(f"Kafka at {servers} could not {what}: {_said(error)} It is tried again by itself.", 2.0)
     return Permanent(f"Kafka could not {what}: {_said(error)}")
 

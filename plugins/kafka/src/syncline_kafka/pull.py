@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -14,7 +15,8 @@ from .errors import END_OF_PARTITION, Trouble, code_of, failure
 
 PAGE: Final = 1000
 WAIT_S: Final = 1.0  # without messages a page comes as often
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 3.0
+LOOK_S: Final = 5.0
 READING: Final = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -48,7 +50,7 @@ class Reading:
         self._group = str(session.settings.get("group_id") or "")
         group = {"group.id": self._group or f"syncline-{session.installation}", "on_commit": self._committed}
         self._consumer: Consumer = cluster(session).consumer(error_cb=self._trouble, **READING, **group)
-        self._next = 0
+        self._next, self._look = 0, time.monotonic() + LOOK_S
 
     def close(self) -> None:
         self._consumer.close()
@@ -114,7 +116,7 @@ class Reading:
                 return self._page(records, self._begin(self._next, *self._bounds())), False
             else:
                 self._ignore_or_raise(message, error)
-        self._trouble.last = None
+        self._trouble.last, self._look = None, time.monotonic() + LOOK_S
         return self._page(records), ended
 
     def _ignore_or_raise(self, message: Message, error: KafkaError) -> None:
@@ -124,10 +126,13 @@ class Reading:
         self._trouble(error)
 
     def _nothing(self) -> Page:
-        if self._trouble.last:
-            self._bounds()
-            self._trouble.last = None
-        return self._page([])
+        """Silence may have a cause: no broker answers, the topic is gone, or is another one of that name."""
+        if not self._trouble.last and time.monotonic() < self._look:
+            return self._page([])
+        low, high = self._bounds()
+        self._trouble.last, self._look = None, time.monotonic() + LOOK_S
+        lost = not low <= self._next <= high
+        return self._page([], self._begin(self._next, low, high) if lost else "")
 
     def _page(self, records: Sequence[RemoteRecord], gap: str = "") -> Page:
         _, high = self._consumer.get_watermark_offsets(self._place(), cached=True)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from syncline.contract import ObjectType, Op, Session
 
 from .cluster import Cluster, cluster
-from .errors import END_OF_PARTITION, code_of, failure
+from .errors import END_OF_PARTITION
 from .push import BATCH
 from .settings import DEAD, new_topics, schemas
 from .values import properties
@@ -25,18 +25,21 @@ Ends = Mapping[TopicPartition, int]
 
 
 def discover(session: Session) -> list[ObjectType]:
-    """Those that are there and those that may be created, and for each where its dead letters go."""
+    """Those that are there and those that may be created, and for each where its dead letters go.
+
+    A partition that has no leader just now is neither counted nor sampled.
+    """
     ours, given = cluster(session), session.settings
     there = ours.metadata(session).topics
     pattern = re.compile(given.get("topics") or ".*")
     names = {name for name in there if not name.startswith(OWN) and pattern.fullmatch(name)} | set(new_topics(given))
     whole = names | {f"{name}{DEAD}" for name in names if not name.endswith(DEAD)}
     places = [TopicPartition(name, number) for name in sorted(whole & set(there)) for number in there[name].partitions]
-    low, high = (_ends(session, ours, places, spec) for spec in (EARLIEST, LATEST))
+    low, high = (_ends(ours, places, spec) for spec in (EARLIEST, LATEST))
     known = schemas(given)
     asked = [place for place in places if place.topic not in known and not place.topic.endswith(DEAD)]
     seen = _sample(ours, asked, low, high, int(given.get("sample", 0)))
-    counts = {name: sum(high[p] - low[p] for p in places if p.topic == name) for name in whole}
+    counts = {name: sum(high[p] - low[p] for p in high.keys() & low.keys() if p.topic == name) for name in whole}
     return [_object(name, known.get(name), seen.get(name, []), counts[name]) for name in sorted(whole)]
 
 
@@ -54,19 +57,20 @@ def _object(name: str, schema: Mapping[str, Any] | None, sample: list[bytes], co
     )
 
 
-def _ends(session: Session, ours: Cluster, places: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+def _ends(ours: Cluster, places: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
     if not places:
         return {}
     asked = ours.admin.list_offsets({place: spec for place in places}, request_timeout=10)
-    try:
-        return {place: told.result(12).offset for place, told in asked.items()}
-    except KafkaException as error:
-        raise failure(session, code_of(error), "tell how far its topics go") from error
+    return {place: told.result(12).offset for place, told in asked.items() if told.exception(12) is None}
 
 
 def _sample(ours: Cluster, places: list[TopicPartition], low: Ends, high: Ends, size: int) -> dict[str, list[bytes]]:
     """The newest values of each topic; one consumer reads them all."""
-    starts = [TopicPartition(p.topic, p.partition, max(low[p], high[p] - size)) for p in places if size and high[p] > low[p]]
+    starts = [
+        TopicPartition(p.topic, p.partition, max(low[p], high[p] - size))
+        for p in places
+        if size and high.get(p, 0) > low.get(p, 0)
+    ]
     found: dict[str, list[bytes]] = {}
     if not starts:
         return found

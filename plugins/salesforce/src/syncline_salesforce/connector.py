@@ -10,7 +10,6 @@ from typing import Final
 from syncline.contract import (
     Account,
     Answer,
-    AuthError,
     AuthMethod,
     BulkJob,
     Capability,
@@ -35,7 +34,8 @@ from syncline.contract import (
     hookimpl,
 )
 
-from . import bulk, mapping, objects, pull, push, reading, signatures, soql, webhooks
+from . import bulk, follow, mapping, objects, pull, push, reading, signatures, signing_in, webhooks
+from .account import organization
 from .client import Client
 
 SETTINGS: Final = {
@@ -55,14 +55,15 @@ SETTINGS: Final = {
             "pattern": r"^v[1-9]\d\.0$",
             "default": "v67.0",
         },
+        "pubsub_url": {
+            "type": "string",
+            "title": "Address of the event bus",
+            "description": "Host and port of the Pub/Sub API, from where changes are followed.",
+            "pattern": r"^[A-Za-z0-9.:\[\]-]+:\d+$",
+            "default": "api.pubsub.salesforce.com:7443",
+        },
     },
     "required": ["instance_url"],
-    "additionalProperties": False,
-}
-TOKEN: Final = {
-    "type": "object",
-    "properties": {"token": {"type": "string", "title": "Access token", "minLength": 1, "writeOnly": True}},
-    "required": ["token"],
     "additionalProperties": False,
 }
 LIMITS: Final = (
@@ -76,7 +77,9 @@ LIMITS: Final = (
         headers={"Sforce-Limit-Info": "api-usage={used}/{size}"},
     ),
 )
-WHO: Final = soql.select(("Id", "Name", "OrganizationType", "InstanceName", "IsSandbox"), "Organization")
+
+
+LEADS_TO_SANDBOX: Final = {"instance_url": "{url}", "pubsub_url": "{pubsub_url}"}
 
 
 class Salesforce(ConnectorSpec):
@@ -93,29 +96,19 @@ class Salesforce(ConnectorSpec):
             limits=LIMITS,
             docs_url="https://developer.salesforce.com/docs",
             unsigned_webhooks=True,
+            answers_unread=True,
         )
 
     @hookimpl
     def auth_methods(self) -> Sequence[AuthMethod]:
-        oauth = AuthMethod(
-            key="oauth",
-            title="Log in at Salesforce",
-            kind="oauth2",
-            authorize_url="{instance_url}/services/oauth2/authorize",
-            token_url="{instance_url}/services/oauth2/token",  # noqa: S106 - an address
-            revoke_url="{instance_url}/services/oauth2/revoke",
-            scopes=("api", "refresh_token"),
-        )
-        return [oauth, AuthMethod(key="token", title="Access token, while it lasts", kind="token", schema=TOKEN)]
+        return signing_in.methods()
 
     @hookimpl
     def check(self, session: Session) -> Account:
-        found = Client(session).query(WHO)["records"]
-        if not found:
-            raise AuthError("Salesforce does not show the user of this connection its organization. Connect as another user.")
+        found = organization(session)
         names = ("OrganizationType", "InstanceName", "IsSandbox")
-        details = {name: found[0][name] for name in names if name in found[0]}
-        return Account(found[0]["Id"], found[0]["Name"], session.settings["instance_url"], details)
+        details = {name: found[name] for name in names if name in found}
+        return Account(found["Id"], found["Name"], session.settings["instance_url"], details)
 
     @hookimpl
     def discover(self, session: Session) -> Sequence[ObjectType]:
@@ -145,6 +138,7 @@ class Salesforce(ConnectorSpec):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],  # noqa: ARG002 - records refer to others by fields
+        history: Sequence[str],  # noqa: ARG002 - kept of a few fields only, in objects of their own
     ) -> Mapping[str, RemoteRecord]:
         return reading.fetch(Client(session), object_type, ids, properties)
 
@@ -154,6 +148,8 @@ class Salesforce(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        if request.follow:
+            return follow.follow(session, object_type, request)
         return pull.pull(Client(session), object_type, request)
 
     @hookimpl
@@ -170,4 +166,7 @@ class Salesforce(ConnectorSpec):
 
     @hookimpl
     def sandbox(self) -> Sandbox:
-        return Sandbox(command=(sys.executable, "-m", "syncline_salesforce.sandbox"), settings={"instance_url": "{url}"})
+        from .sandbox.simulate import simulate
+
+        command = (sys.executable, "-m", "syncline_salesforce.sandbox")
+        return Sandbox(command=command, settings=LEADS_TO_SANDBOX, simulate=simulate)

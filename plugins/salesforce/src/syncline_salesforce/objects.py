@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from syncline.contract import Choice, ConfigError, Kind, ObjectType, Op, Permanent, Property, Retryable
@@ -41,9 +42,16 @@ SCHEMAS: Final[dict[Kind, Json]] = {
 
 
 def discover(client: Client) -> list[ObjectType]:
-    names = [one["name"] for one in client.get("/sobjects").get("sobjects") or () if _offered(one)]
+    listed = client.get("/sobjects").get("sobjects") or []
+    names, known = [one["name"] for one in listed if _offered(one)], {one["name"] for one in listed}
     counts = _counts(client, names)
-    return [object_type(found, counts.get(found["name"])) for found in _described(client, names)]
+    found = [object_type(one, counts.get(one["name"])) for one in _described(client, names)]
+    return [replace(one, follow=change_event(one.key) in known) for one in found]
+
+
+def change_event(key: str) -> str:
+    """The object of its change events: an account has one for each object that Change Data Capture can be chosen for."""
+    return f"{key.removesuffix('__c')}__ChangeEvent" if key.endswith("__c") else f"{key}ChangeEvent"
 
 
 def _offered(listed: Json) -> bool:

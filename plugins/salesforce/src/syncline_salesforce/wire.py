@@ -42,7 +42,9 @@ def to_text(value: Value) -> str:
 
 
 def moment(raw: Any) -> dt.datetime | None:
-    """`2026-11-26T18:00:00.000+0000`, and what else means a moment."""
+    """`2026-11-26T18:00:00.000+0000`, milliseconds since 1970 as change events have them, and what else means a moment."""
+    if isinstance(raw, int):
+        return dt.datetime.fromtimestamp(raw / 1000, dt.UTC)
     try:
         parsed = dt.datetime.fromisoformat(str(raw))
     except ValueError:
@@ -67,11 +69,14 @@ class Reader:
             raise Retryable(f"Salesforce listed one of {self._title} without an id. It is asked again.")
         return RemoteRecord(
             id=raw["Id"],
-            properties={name: self._value(name, value) for name, value in raw.items() if name in self._converters},
+            properties=self.values(raw),
             archived=raw.get("IsDeleted") is True,
             modified_at=moment(raw.get(STAMP)),
             merged=(merged or {}).get(raw["Id"], ()),
         )
+
+    def values(self, raw: Mapping[str, Any]) -> dict[str, Value]:
+        return {name: self._value(name, value) for name, value in raw.items() if name in self._converters}
 
     def _value(self, name: str, raw: Any) -> Value:
         """A value that does not fit its field's type stays text, so that it differs from whatever we would write."""
@@ -97,6 +102,11 @@ def _datetime(raw: Any) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _date(raw: Any) -> str:
+    at = moment(raw) if isinstance(raw, int) else None
+    return at.date().isoformat() if at else dt.date.fromisoformat(str(raw)[:10]).isoformat()
+
+
 def _set(raw: Any) -> tuple[str, ...]:
     return tuple(sorted({part for part in str(raw).split(";") if part}))
 
@@ -106,7 +116,7 @@ READERS: Final[Mapping[Kind, Callable[[Any], Value]]] = {
     Kind.CHOICE: str,
     Kind.NUMBER: _number,
     Kind.BOOLEAN: lambda raw: raw is True or str(raw).lower() == "true",
-    Kind.DATE: lambda raw: dt.date.fromisoformat(str(raw)[:10]).isoformat(),
+    Kind.DATE: _date,
     Kind.DATETIME: _datetime,
     Kind.SET: _set,
     Kind.EMAIL: lambda raw: str(raw).strip().lower(),

@@ -43,7 +43,8 @@ UPDATE licensing_customer c SET
     sequence = v.sequence, last_event = v.last_event, first_seen = coalesce(v.first_seen, c.first_seen), last_seen = v.last_seen
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::timestamptz[], %s::text[], %s::bigint[], %s::text[],
             %s::timestamptz[], %s::timestamptz[])
-    AS v (id, name, account_manager, sales_engineer_id, signed_tos, terms_since, flags, sequence, last_event, first_seen, last_seen)
+    AS v (id, name, account_manager, sales_engineer_id, signed_tos, terms_since, flags, sequence, last_event, first_seen,
+          last_seen)
 WHERE c.id = v.id
 """
 

@@ -47,8 +47,9 @@ from syncline.contract import (
 )
 from syncline.contract.normalise import text
 
-from . import webhooks
+from . import journal, webhooks
 from .calls import answered, get, listing, post
+from .follow import follow
 from .wire import TYPES, fields_to_wire, from_wire, moment, property_from_wire
 
 BATCH = 5
@@ -84,7 +85,7 @@ class Notes(ConnectorSpec):
             title="Notes",
             version="0.1.0",
             contract=">=1,<2",
-            capabilities=frozenset(Capability) - {Capability.PARTITIONS},
+            capabilities=frozenset(Capability),
             settings_schema=SETTINGS,
             hosts=("api.notes.example",),
             limits=LIMITS,
@@ -117,8 +118,10 @@ class Notes(ConnectorSpec):
                 pull_since=True,
                 pull_archived=True,
                 pull_history=True,
+                follow=True,
                 bulk_rows=JOB,
-            )
+            ),
+            journal.OBJECT,
         ]
 
     @hookimpl
@@ -134,6 +137,8 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def push(self, session: Session, object_type: ObjectType, changes: Sequence[Change]) -> Sequence[PushResult]:
+        if object_type.log:
+            return journal.push(session, changes)
         kinds = {p.name: p.kind for p in object_type.properties}
         body = {"op": changes[0].op, "items": [item(change, kinds) for change in changes]}
         answer = post(session, f"/{object_type.key}/batch", body)
@@ -165,11 +170,13 @@ class Notes(ConnectorSpec):
         ids: Sequence[str],
         properties: Sequence[str],
         associations: Sequence[str],
+        history: Sequence[str],
     ) -> Mapping[str, RemoteRecord]:
         found: dict[str, RemoteRecord] = {}
         for start in range(0, len(ids), BATCH):
-            answer = post(session, f"/{object_type.key}/read", {"ids": list(ids[start : start + BATCH])}, repeatable=True)
-            found |= {note["asked"]: record(note, object_type, properties, associations) for note in answer["notes"]}
+            body = {"ids": list(ids[start : start + BATCH]), "history": list(history)}
+            answer = post(session, f"/{object_type.key}/read", body, repeatable=True)
+            found |= {note["asked"]: record(note, object_type, properties, associations, history) for note in answer["notes"]}
         return found
 
     @hookimpl
@@ -183,6 +190,11 @@ class Notes(ConnectorSpec):
 
     @hookimpl
     def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        if object_type.log:
+            yield from journal.pull(session, request)
+            return
+        if request.follow:
+            yield from follow(request, lambda asked: self.pull(session, object_type, asked))
         query = {"since": moment(request.since), "until": moment(request.until), "archived": "yes" if request.archived else ""}
         query |= {"history": ",".join(request.history), "limit": str(PAGE)}
         position, more = request.position, True
@@ -192,6 +204,10 @@ class Notes(ConnectorSpec):
             more = position is not None
             wanted = (request.properties, request.associations, request.history)
             yield Page([record(note, object_type, *wanted) for note in answer["notes"]], position)
+
+    @hookimpl
+    def partitions(self, session: Session, object_type: ObjectType) -> Sequence[str]:
+        return journal.volumes(session) if object_type.log else []
 
     @hookimpl
     def verify(self, request: WebhookRequest, secrets: Sequence[str]) -> Verification:

@@ -46,6 +46,7 @@ class Store:
         self.merged: dict[str, str] = {}
         self.lock = threading.Lock()
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.journal: dict[str, list[dict[str, Any]]] = {"a": [], "b": []}
         self._ids = itertools.count(1001)
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:
@@ -54,7 +55,7 @@ class Store:
             ("GET", "/fields"): lambda: {"fields": list(self.fields.values())},
             ("POST", "/fields"): lambda: self.add_field(body),
             ("GET", "/notes"): lambda: self.listed(query),
-            ("POST", "/notes/read"): lambda: {"notes": self.read(limited(body["ids"]))},
+            ("POST", "/notes/read"): lambda: {"notes": self.read(limited(body["ids"]), body["history"])},
             ("POST", "/notes/search"): lambda: {"notes": self.found(body["field"], limited(body["values"]))},
             ("POST", "/notes/batch"): lambda: self.batch(body["op"], limited(body["items"])),
             ("POST", "/notes/merge"): lambda: self.merge(body["into"], body["from"]),
@@ -62,6 +63,9 @@ class Store:
             ("GET", "/jobs"): lambda: {"jobs": [job for job in self.jobs.values() if job["name"] == query["name"]]},
             **{("GET", f"/jobs/{number}"): partial(self.look, number) for number in self.jobs},
             ("POST", "/notes/touch"): lambda: self.touch(body["ids"]),
+            ("GET", "/journal/volumes"): lambda: {"volumes": list(self.journal)},
+            ("POST", "/journal"): lambda: {"written": [self.enter(entry) for entry in limited(body["entries"])]},
+            ("GET", "/journal"): lambda: self.entries(query["volume"], int(query["after"])),
         }
         if (method, path) not in known:
             raise Refused(404, f"There is no {method} {path}.")
@@ -74,6 +78,17 @@ class Store:
         for number in ids:
             self.notes[number]["changed"] = at
         return {"changed": at}
+
+    def enter(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Entries of one key are in one volume."""
+        volume = "ab"[sum((entry["key"] or "").encode()) % 2]
+        place = f"{volume}{len(self.journal[volume])}"
+        self.journal[volume].append({**entry, "place": place})
+        return {"ref": entry["ref"], "place": place}
+
+    def entries(self, volume: str, after: int) -> dict[str, Any]:
+        found, there = self.journal[volume][after : after + 3], len(self.journal[volume])
+        return {"entries": found, "after": after + len(found), "behind": there - after - len(found)}
 
     def add_field(self, field: dict[str, Any]) -> dict[str, Any]:
         if field["name"] in self.fields:
@@ -91,10 +106,10 @@ class Store:
         shown = [self.shown(n, query.get("history", "").split(",")) for n in rest[:limit]]
         return {"notes": shown, "next": shown[-1]["id"] if len(rest) > limit else None}
 
-    def read(self, ids: list[str]) -> list[dict[str, Any]]:
+    def read(self, ids: list[str], history: Sequence[str] = ()) -> list[dict[str, Any]]:
         """An id that was merged into another note gives that note."""
         found = [(asked, self.notes.get(self.merged.get(asked, asked))) for asked in ids]
-        return [{"asked": asked, **self.shown(note)} for asked, note in found if note and not note["archived"]]
+        return [{"asked": asked, **self.shown(note, history)} for asked, note in found if note and not note["archived"]]
 
     def shown(self, note: dict[str, Any], history: Sequence[str] = ()) -> dict[str, Any]:
         return {**note, "past": {name: past for name, past in note["past"].items() if name in history}}

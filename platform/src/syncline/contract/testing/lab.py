@@ -124,7 +124,8 @@ class Lab:
             patience=patience,
             sleep=self._no_sleep,
         )
-        return Session(settings=self._settings(url), http=http, installation="conformance", log=self.log)
+        held = self.server.credentials
+        return Session(self._settings(url), http, "conformance", self.log, credentials=lambda: held)
 
     @cached_property
     def object_type(self) -> ObjectType:
@@ -230,9 +231,16 @@ class Lab:
         """The connector as another process has it: it remembers nothing of this one."""
         return cast(ConnectorSpec, Hooks(type(self.connector)())), self._session(LONG, 0.0, self.proxy.url)
 
-    def fetch(self, ids: Sequence[str], names: Sequence[str] = (), associations: Sequence[str] = ()) -> dict[str, RemoteRecord]:
+    def fetch(
+        self, ids: Sequence[str], names: Sequence[str] = (), associations: Sequence[str] = (), history: Sequence[str] = ()
+    ) -> dict[str, RemoteRecord]:
         found = self.call.fetch(
-            session=self.session(), object_type=self.object_type, ids=ids, properties=names, associations=associations
+            session=self.session(),
+            object_type=self.object_type,
+            ids=ids,
+            properties=names,
+            associations=associations,
+            history=history,
         )
         return dict(found)
 

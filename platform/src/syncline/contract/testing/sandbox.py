@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,6 +88,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process does")
 
 
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[Mapping[str, str]]:
+    yield {}
+
+
 def listen(port: int) -> socket.socket:
     """A socket on loopback for `serve`; 0 takes a free port. SystemExit with a sentence when the port is taken."""
     try:
@@ -98,21 +104,41 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(app: Any, listener: socket.socket, told: Mapping[str, str], *, with_parent: bool = False, **options: Any) -> None:
+def serve(
+    app: Any,
+    listener: socket.socket,
+    told: Mapping[str, str],
+    *,
+    with_parent: bool = False,
+    beside: Callable[[], AbstractAsyncContextManager[Mapping[str, str]]] = _nothing,
+    **options: Any,
+) -> None:
     """Prints the line of JSON, its `url` and what else is `told`, then serves an ASGI app until the process is asked to end.
 
+    `beside`: opens what else serves in the same loop, such as another protocol, and gives what is to be told of it.
     `options`: of uvicorn, over those that suit a sandbox.
     """
     import uvicorn
 
     parent = os.getppid() if with_parent else None
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    sys.stdout.write(json.dumps({"url": url, **told}) + "\n")
-    sys.stdout.flush()
+    line = {"url": f"http://127.0.0.1:{listener.getsockname()[1]}", **told}
     usual = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_graceful_shutdown": 1}
     settings = uvicorn.Config(app, **{**usual, **options})
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
-        runner.run(_served(uvicorn.Server(settings), listener, parent))
+        runner.run(_opened(uvicorn.Server(settings), listener, parent, line, beside))
+
+
+async def _opened(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    parent: int | None,
+    line: Mapping[str, str],
+    beside: Callable[[], AbstractAsyncContextManager[Mapping[str, str]]],
+) -> None:
+    async with beside() as more:
+        sys.stdout.write(json.dumps({**line, **more}) + "\n")
+        sys.stdout.flush()
+        await _served(server, listener, parent)
 
 
 async def _served(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from .check import Breach
 from .delivery import Delivery
 from .sandbox import end
 
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+ADDRESS = re.compile(r"\w+://127\.0\.0\.1:\d+\S*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Server:
     proxy in between). `settle(seconds)`: lets the server's clock pass, so that what was just written can be listed.
     `touch(ids)`: changes these records behind the connector's back, all at one moment.
     `merge(into, gone)`: merges two records by their ids, where the vendor can.
+    `credentials`: what Session.credentials gives, for connectors with a protocol of their own.
     """
 
     url: str
@@ -41,6 +44,7 @@ class Server:
     settle: Callable[[float], object] = time.sleep
     touch: Callable[[Sequence[str]], object] | None = None
     merge: Callable[[str, str], object] | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Target:
     `create`: properties that do not exist yet and can be created. `dataset`: one that `suggest_mapping` knows.
     `match`: a step of the match rule on a text property of `record`, if records can be found by more than our own key.
     `partner`: an object that records can be associated with, and its n-th good record, unless it is the same object.
+    `log`: an object that is a log, and the values of its n-th message, if the connector has one.
     `empty_pages`: each turns the body of a listing page into one that says success but holds no record.
     `webhooks`: each form in which the vendor delivers, one with an event of a kind that the connector does not know.
     `reads`: regular expression for paths that only read although they are not called with GET.
@@ -70,6 +75,7 @@ class Target:
     dataset: DatasetInfo | None = None
     match: MatchStep | None = None
     partner: tuple[str, Callable[[int], Mapping[str, Value]]] | None = None
+    log: tuple[str, Callable[[int], Mapping[str, Value]]] | None = None
     empty_pages: tuple[Callable[[Any], Any], ...] = ()
     webhooks: tuple[Delivery, ...] = ()
     reads: str = ""
@@ -91,13 +97,20 @@ def sandboxed(
             yield Server(
                 url=ready["url"],
                 headers=headers(ready),
-                settings=sandbox.settings,
+                settings={name: _told(text, ready) for name, text in sandbox.settings.items()},
                 settle=partial(settle, ready) if settle else time.sleep,
                 touch=partial(touch, ready) if touch else None,
                 merge=partial(merge, ready) if merge else None,
             )
 
     return server
+
+
+def _told(text: str, ready: Mapping[str, Any]) -> str:
+    """What the sandbox said of itself; `{url}` stays, because the suite puts its proxy in between."""
+    for name in ready.keys() - {"url"}:
+        text = text.replace(f"{{{name}}}", str(ready[name]))
+    return text
 
 
 @contextlib.contextmanager
@@ -119,7 +132,7 @@ def _ready(process: subprocess.Popen[bytes], command: Sequence[str]) -> Mapping[
         ready = json.loads(line)
     except ValueError:
         raise Breach(f"{what} must print one JSON line with its `url` when it is ready, but printed {line[:200]!r}.") from None
-    if not isinstance(ready, dict) or not str(ready.get("url", "")).startswith("http://127.0.0.1:"):
+    if not isinstance(ready, dict) or not ADDRESS.fullmatch(str(ready.get("url", ""))):
         raise Breach(f"{what} must name its address on 127.0.0.1 under `url`, but printed {line[:200]!r}.")
     return ready
 

@@ -86,6 +86,6 @@ def fetched(connector: Connector, session: Session, policy: Policy, ids: Sequenc
     if not ids:
         return {}
     found = connector.call.fetch(
-        session=session, object_type=policy.object_type, ids=ids, properties=asked(policy), associations=()
+        session=session, object_type=policy.object_type, ids=ids, properties=asked(policy), associations=(), history=()
     )
     return dict(found)

@@ -22,7 +22,7 @@ from syncline.ledger.records import Problem
 from syncline.runs import crash
 from syncline.runs.push import index_rows
 from syncline.syncs.engine import Mode
-from syncline.syncs.engine.threeway import newest
+from syncline.syncs.engine.threeway import UNKNOWN, moments
 
 from . import creating, deciding, gone, known, local, noting, references, settling
 from .creating import New
@@ -58,11 +58,12 @@ def land(
     age: Callable[[], float],
     lag: float = 0.0,
     nameless: int = 0,
+    refused: Sequence[Refused] = (),
     counted: bool = True,
     approved: bool = False,
 ) -> Counter[str]:
     """`also`: what else belongs into the transaction. `age`: seconds since the records were asked for; `lag`: how much older what
-    the system shows may be. `counted`: as read. `nameless`: records that came without an id.
+    the system shows may be. `counted`: as read. `nameless`: records that came without an id; `refused`: those that did not come.
 
     `approved`: a person lets what is gone there be deleted here. Gives what was counted.
     """
@@ -71,7 +72,8 @@ def land(
         writer.hold(cursor, ground.job.claim.fence, "FOR NO KEY UPDATE")
         counts = _land(cursor, ground, records, (age, lag), approved)
         counts["read"] = len(records) + nameless if counted else 0
-        counts["rejected"] += noting.nameless(ground, nameless)
+        counts["rejected"] += noting.nameless(ground, nameless) + len(refused)
+        noting.problems(cursor, ground, refused, ())
         also(cursor)
         writer.advance(cursor, ground.job.claim.fence, counts)
     ground.flow.glances.forget(records)
@@ -209,8 +211,8 @@ def _second_look(
         state = Link.State.WAITING if refs.missing.code == "waiting" else Link.State.REJECTED
         counter = "waiting" if state == Link.State.WAITING else "rejected"
         return Refused(record, state, refs.missing, counter, link, deciding.brief(flow, record))
-    newer = newest(record.modified_at, ours.modified) if ours else None
-    return deciding.arrived(flow, record, link, place.local_key, mapped, refs, ours.values if ours else None, newer)
+    changed = moments(record, ours.modified) if ours else UNKNOWN
+    return deciding.arrived(flow, record, link, place.local_key, mapped, refs, ours.values if ours else None, changed)
 
 
 # writing

@@ -13,7 +13,7 @@ from syncline.syncs.engine import Mode, NullPolicy
 from syncline.syncs.engine.compile import Mapped
 from syncline.syncs.engine.inbound import MAPPED_BY, InboundRule
 from syncline.syncs.engine.problems import shorten
-from syncline.syncs.engine.threeway import Side, bases, holds
+from syncline.syncs.engine.threeway import UNKNOWN, Moments, Side, bases, holds
 
 from .references import Referred
 from .work import Arrived, Clash, Inflow, Known, Place, Refused
@@ -81,15 +81,15 @@ def arrived(
     mapped: Mapped,
     refs: Referred,
     row: Mapping[str, Any] | None = None,
-    newer: Side | None = None,
+    changed: Moments = UNKNOWN,
 ) -> Arrived:
-    """`row`: our record as it is now, where that matters; `newer`: on which side it was changed last."""
+    """`row`: our record as it is now, where that matters; `changed`: when each side was changed last."""
     if local_key is None:
         taken = _all_values(flow, mapped, None)
         agreed = frozenset(rule.remote for rule in flow.inbound.rules)
         one = Arrived(record, None, Op.CREATE, None, taken, seen_now(flow, record), agreed)
     elif flow.two_way:
-        one = _two_way(flow, record, known, local_key, mapped, row or {}, newer)
+        one = _two_way(flow, record, known, local_key, mapped, row or {}, changed)
     else:
         taken = _all_values(flow, mapped, row or {})
         one = Arrived(record, known, Op.UPDATE, local_key, taken, seen_now(flow, record))
@@ -135,7 +135,7 @@ def _two_way(
     local_key: str,
     mapped: Mapped,
     row: Mapping[str, Any],
-    newer: Side | None,
+    changed: Moments,
 ) -> Arrived:
     ours, now = flow.mapping.map(row).properties, seen_now(flow, record)
     values = _all_values(flow, mapped, row)
@@ -153,7 +153,7 @@ def _two_way(
             now[MAPPED_BY] = OPEN
             continue
         here, there = ours[rule.remote], record.properties.get(rule.remote)
-        side = _side(rule, here, there, known, newer)
+        side = _side(rule, here, there, known, changed)
         if side is not Side.THERE:
             values.pop(rule.field, None)
         if side in (Side.AGREED, Side.THERE):
@@ -169,9 +169,9 @@ def _two_way(
     return Arrived(record, known, op, local_key, values, now, frozenset(agreed), {}, tuple(clashes), pushes)
 
 
-def _side(rule: InboundRule, here: Value, there: Value, known: Known | None, newer: Side | None) -> Side:
+def _side(rule: InboundRule, here: Value, there: Value, known: Known | None, changed: Moments) -> Side:
     delivered, seen = bases(known.delivered, known.seen, rule.remote) if known else (None, None)
-    return holds(rule.owner, here, there, delivered, seen, newer)
+    return holds(rule.owner, here, there, delivered, seen, changed.newer(rule.remote))
 
 
 def _as_before(now: dict[str, str], known: Known | None, name: str) -> None:

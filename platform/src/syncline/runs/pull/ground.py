@@ -11,6 +11,7 @@ from syncline.runs.push.identities import Spec
 from syncline.runs.push.reader import Source
 from syncline.syncs.engine import CompiledMapping, Mode
 from syncline.syncs.engine.content import Direction
+from syncline.syncs.engine.threeway import dated
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import compiled
 
@@ -61,6 +62,7 @@ def opened(job: Job, *, whole: bool = False) -> Ground:
         mode=content.mode,
         deletes=content.mode == Mode.MIRROR and job.sync.delete_policy in DELETING,
         whole=whole,
+        history=dated(job.mapping.owners, inbound.properties, job.object_type),
     )
     dataset = job.source.dataset
     finder = Finder(

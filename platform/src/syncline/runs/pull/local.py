@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ log = logging.getLogger("syncline.runs")
 class Ours:
     values: Mapping[str, Any]
     hash: int
-    modified: dt.datetime | None = None
+    modified: object = None
 
 
 def locked(source: Source, keys: Sequence[str], more: Sequence[str] = (), modified: str = "") -> dict[str, Ours]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import connections
 
@@ -54,14 +54,25 @@ def watched(pages: Iterable[Page], begun_at: str | None) -> Iterator[Page]:
 
 
 def tidy(records: Iterable[RemoteRecord]) -> tuple[list[RemoteRecord], int]:
-    """Each record once, as it came last, in the order of their ids; and how many had none that the ledger can hold."""
+    """Each record once, as it came last, in the order of their ids; and how many had none that the ledger can hold.
+
+    Ids of other records that it names are made such that the ledger can look for them.
+    """
     found, nameless = {}, 0
     for record in records:
         if record.id and len(record.id) <= LONGEST_ID and storable(record.id) == record.id:
-            found[record.id] = record
+            found[record.id] = _tidied(record) if record.merged or record.associations else record
         else:
             nameless += 1
     return [found[key] for key in sorted(found, key=_order)], nameless
+
+
+def _tidied(record: RemoteRecord) -> RemoteRecord:
+    merged = tuple(map(storable, record.merged))
+    associations = {name: tuple(map(storable, ids)) for name, ids in record.associations.items()}
+    if merged == record.merged and associations == record.associations:
+        return record
+    return replace(record, merged=merged, associations=associations)
 
 
 def _order(id_: str) -> tuple[int, str]:

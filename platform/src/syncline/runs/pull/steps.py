@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from syncline import background
-from syncline.contract import Page, RemoteRecord
+from syncline.contract import Page
 from syncline.ledger import pull_writer, writer
 from syncline.ledger.models import ErrorGroup, IndexState, Link
 from syncline.runs import claims, crash
@@ -20,7 +20,7 @@ from syncline.runs.push import index_rows
 from syncline.runs.push.definitions import note_suspended
 from syncline.runs.queue import QUEUE
 
-from . import arriving, ground, missing, pages, window
+from . import arriving, asking, ground, missing, pages, window
 from .ground import Ground
 from .pages import Lot
 from .window import Window
@@ -128,17 +128,16 @@ def fetch_records(job: Job, *, approved: bool = False, told: Told = lambda _curs
         opened.finder.staging.begin()
     left = job.part.keys[int(job.part.cursor or 0) :]
     done = len(job.part.keys) - len(left)
-    for ids in pages.batched(left, FETCHED):
-        asked = time.monotonic()
-        records = fetched(opened, ids)
-        done += len(ids)
+    for found in asking.asked(opened, pages.batched(left, FETCHED)):
+        done += len(found.ids)
         arriving.land(
             opened,
-            records,
-            _moved_to(job, done, ids, told),
-            age=_since(asked),
+            found.records,
+            _moved_to(job, done, found.ids, told),
+            age=_since(found.at),
             counted=not job.part.round,
             approved=approved,
+            refused=found.refused,
         )
         if job.interrupted() and done < len(job.part.keys):
             claims.release(job.claim.fence)
@@ -158,38 +157,14 @@ def _moved_to(job: Job, position: int, ids: Sequence[str], told: Told) -> arrivi
     return also
 
 
-def fetched(opened: Ground, ids: Sequence[str]) -> list[RemoteRecord]:
-    """Each as it is now: what is not there any more counts as archived, what answers with another id was merged into that."""
-    job, flow = opened.job, opened.flow
-    found = job.connector.call.fetch(
-        session=job.session,
-        object_type=job.object_type,
-        ids=list(ids),
-        properties=list(flow.inbound.properties),
-        associations=list(dict.fromkeys(r.object_type for r in flow.inbound.references)),
-    )
-    records: dict[str, RemoteRecord] = {}
-    for asked in ids:
-        record = found.get(asked)
-        if record is None:
-            records[asked] = RemoteRecord(asked, {}, archived=True)
-        elif record.id != asked:
-            known = records.get(record.id, record)
-            records[record.id] = replace(known, merged=(*known.merged, asked))
-        else:
-            records.setdefault(asked, record)
-    return pages.tidy(records.values())[0]
-
-
 def look_for_missing(job: Job) -> None:
     """After a whole listing: what is linked and was not in it is asked for by its id before it counts as gone."""
     opened = ground.opened(job)
     if reason := missing.empty_listing(job):
         _say_empty(job, reason)
     else:
-        for ids in missing.ids(job):
-            asked = time.monotonic()
-            arriving.land(opened, fetched(opened, ids), age=_since(asked), counted=False)
+        for found in asking.asked(opened, missing.ids(job)):
+            arriving.land(opened, found.records, age=_since(found.at), counted=False, refused=found.refused)
             if job.interrupted():
                 claims.release(job.claim.fence)
                 return

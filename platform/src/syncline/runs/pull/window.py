@@ -52,7 +52,8 @@ class Window:
             since=self.since,
             until=self.until if self.since else None,
             archived=self.archived,
-            associations=() if self.archived else tuple(dict.fromkeys(r.object_type for r in flow.inbound.references)),
+            associations=() if self.archived else flow.referred,
+            history=() if self.archived else flow.history,
         )
 
     def then(self) -> Window:

@@ -10,6 +10,7 @@ from syncline.contract import Op, RemoteRecord, Status, Value
 from syncline.ledger.records import Problem, Scope
 from syncline.syncs.engine import CompiledMapping
 from syncline.syncs.engine.inbound import InboundMapping
+from syncline.syncs.engine.threeway import Side, newest
 
 from .glance import Glances
 
@@ -18,7 +19,8 @@ from .glance import Glances
 class Inflow:
     """What does not change during a part. `shared`: properties that both sides may change; none in a plain pull.
 
-    `whole`: a full listing is going on, so that what shares an identity with others is not known yet.
+    `history`: those of them whose earlier values are asked for. `whole`: a full listing is going on, so that what shares an
+    identity with others is not known yet.
     """
 
     sync_id: int
@@ -30,10 +32,16 @@ class Inflow:
     mode: str
     deletes: bool
     whole: bool = False
+    history: tuple[str, ...] = ()
 
     @property
     def shared(self) -> Mapping[str, str]:
         return self.mapping.owners
+
+    @property
+    def referred(self) -> tuple[str, ...]:
+        """Object types whose associations are asked for."""
+        return tuple(dict.fromkeys(rule.object_type for rule in self.inbound.references))
 
     @property
     def two_way(self) -> bool:
@@ -62,7 +70,7 @@ class Known:
 
     def outdates(self, record: RemoteRecord) -> bool:
         """Whether the record may be older than what the link says."""
-        return self.fresher or (self.lately is not None and (record.modified_at is None or record.modified_at <= self.lately))
+        return self.fresher or (self.lately is not None and newest(record.modified_at, self.lately) is not Side.THERE)
 
 
 @dataclass(frozen=True, slots=True)

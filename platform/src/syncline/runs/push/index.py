@@ -278,7 +278,12 @@ def _confirm(account: Account, began: dt.datetime, alive: Alive, quick: bool) ->
         ids, asked = doubtful[start : start + 1000], index_rows.now()
         spec = account.needed
         found = account.connector.call.fetch(
-            session=account.session, object_type=account.object_type, ids=ids, properties=spec.properties, associations=()
+            session=account.session,
+            object_type=account.object_type,
+            ids=ids,
+            properties=spec.properties,
+            associations=(),
+            history=(),
         )
         index_rows.take(account.scope, spec, list(found.values()), ids, asked)
         alive()

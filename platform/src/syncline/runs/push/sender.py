@@ -36,7 +36,7 @@ from syncline.registry.facade import Connector
 from syncline.runs import crash
 from syncline.syncs.engine.content import Owner
 from syncline.syncs.engine.diff import Before, plan_write
-from syncline.syncs.engine.threeway import UNSURE, newest
+from syncline.syncs.engine.threeway import UNSURE, dated, moments
 
 from .definitions import Definitions
 from .lookup import owners
@@ -129,6 +129,7 @@ class Sender:
             ids=[w.remote_id for w in asking if w.remote_id],
             properties=names,
             associations=(),
+            history=dated(self.policy.mapping.owners, names, self.policy.object_type),
         )
         if lost := [w for w in asking if w.remote_id not in current and self._shares(w)]:
             gone = RecordError(Code.NOT_FOUND, "There is no such record.")
@@ -153,9 +154,9 @@ class Sender:
         return not work.write.needs_remote.isdisjoint(self.policy.mapping.owners)
 
     def _before(self, work: Work, there: RemoteRecord, changed: Mapping[str, dt.datetime]) -> Before:
-        """What both sides were when they last agreed, and on which the record was changed last."""
+        """What both sides were when they last agreed, and when each was changed last."""
         seen = work.row.link.seen_there if work.row.link else {}
-        return Before(seen, newest(there.modified_at, changed.get(work.key)))
+        return Before(seen, moments(there, changed.get(work.key)))
 
     def _changed_here(self, works: Sequence[Work]) -> Mapping[str, dt.datetime]:
         decides = Owner.NEWEST in self.policy.mapping.owners.values()
@@ -301,6 +302,7 @@ class Sender:
             ids=[w.remote_id for w in lost if w.remote_id],
             properties=[],
             associations=(),
+            history=(),
         )
         owner = owners(self.scope, [r.id for r in found.values()])
         survivors: dict[str, tuple[str, str]] = {}

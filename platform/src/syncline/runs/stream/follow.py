@@ -7,16 +7,18 @@ another part of the run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
-from django.db.backends.utils import CursorWrapper
+from django.db import connection, transaction
 
 from syncline import background
-from syncline.contract import ConfigError, Page, PullRequest, RemoteRecord
+from syncline.contract import ConfigError, Page, PullRequest
+from syncline.ledger import writer
 from syncline.ledger.pulled import Checkpoint
 from syncline.runs.models import RunPart
-from syncline.runs.pull import arriving, ground, pages, steps
+from syncline.runs.pull import arriving, asking, ground
 from syncline.runs.pull.ground import Ground
 from syncline.runs.queue import QUEUE
 
@@ -30,7 +32,7 @@ FOLLOWED: Final = "follow"
 def follow(job: StreamJob) -> None:
     """Until it is told to stop."""
     opened = ground.opened(job)
-    if opened.finder.staged:
+    if opened.finder.staging:
         raise ConfigError(f"{job.source.dataset.info.label} does not find records quickly. Pull by a schedule instead.")
     names = opened.flow.inbound.properties
     request = PullRequest(properties=names, position=receive.position(job) or None, follow=True)
@@ -46,29 +48,21 @@ def follow(job: StreamJob) -> None:
 
 
 def _store(job: StreamJob, opened: Ground, page: Page) -> None:
-    """Records that are not told whole are asked for."""
-    asked = time.monotonic()
-    records = _whole(opened, pages.tidy(page.records)[0])
-
-    def also(cursor: CursorWrapper) -> None:
+    """What an event says may be older than what is stored here: the records are asked for as they are now, each once."""
+    lots = [list(dict.fromkeys(one.id for one in page.records))] if page.records else []
+    for found in asking.asked(opened, lots):
+        arriving.land(opened, found.records, age=_since(found.at), refused=found.refused)
+    with transaction.atomic(), connection.cursor() as cursor:
+        writer.hold(cursor, job.claim.fence, "FOR NO KEY UPDATE")
         receive.move(cursor, job, page)
         receive.note_gap(cursor, job, page.gap)
         if page.gap or not _was_listed(job):
             _list_all(job)
-
-    arriving.land(opened, records, also, age=_since(asked))
+        writer.advance(cursor, job.claim.fence, Counter())
 
 
 def _since(asked: float) -> Callable[[], float]:
     return lambda: time.monotonic() - asked
-
-
-def _whole(opened: Ground, records: Sequence[RemoteRecord]) -> list[RemoteRecord]:
-    names = opened.flow.inbound.properties
-    told = [r for r in records if r.archived or all(name in r.properties for name in names)]
-    known = {r.id for r in told}
-    partial = list(dict.fromkeys(r.id for r in records if r.id not in known))
-    return [*told, *(steps.fetched(opened, partial) if partial else ())]
 
 
 def _was_listed(job: StreamJob) -> bool:

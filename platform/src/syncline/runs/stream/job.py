@@ -15,7 +15,11 @@ from syncline.runs.job import Job
 GAUGED: Final = 2.0
 """Seconds between two looks at the gauge."""
 
-_GAUGE = "UPDATE syncline_runpart SET behind = %s, rate = %s WHERE id = %s AND fence = %s AND state = 'leased'"
+# Whoever comes so far has met no error: the last one is over.
+_GAUGE = """
+UPDATE syncline_runpart SET behind = %s, rate = %s, last_error = '', failing_since = NULL
+WHERE id = %s AND fence = %s AND state = 'leased'
+"""
 
 
 def lease_seconds() -> float:

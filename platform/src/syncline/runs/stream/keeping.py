@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from syncline.catalog import service as catalog
 from syncline.connections.sessions import open_session
-from syncline.contract import SynclineError
+from syncline.contract import ConfigError, SynclineError
 from syncline.registry import connector, dataset
 from syncline.runs.close import close_run
 from syncline.runs.models import Run, RunPart
@@ -57,6 +57,7 @@ class Keeper:
         for sync in wanted.select_related("connection__owner", "source__owner", "current").order_by("pk"):
             try:
                 self._keep(sync)
+                _note(sync, None)
             except AlreadyRunning:
                 continue  # an ordinary run, from before it was continuous: it ends by itself
             except SynclineError as error:
@@ -67,7 +68,12 @@ class Keeper:
 
     def _keep(self, sync: Sync) -> None:
         run = Run.objects.filter(sync=sync, kind=Run.Kind.STREAM, state__in=Run.ACTIVE).first()
-        check(sync, None)
+        try:
+            check(sync, None)
+        except ConfigError:
+            if run is not None and run.state != Run.State.PAUSED:
+                end(run)  # what it may not do any more it does not go on doing
+            raise
         if run is not None and time.monotonic() - self._asked.get(sync.pk, -self._every) < self._every:
             return
         wanted = _parts(sync)
@@ -79,14 +85,18 @@ class Keeper:
             _complete(run, wanted)
 
 
-def _note(sync: Sync, reason: str) -> None:
+def _note(sync: Sync, reason: str | None) -> None:
+    """Why it cannot go on; None once it can."""
     Sync.objects.filter(pk=sync.pk).exclude(blocked_reason=reason).update(blocked_reason=reason)
 
 
 def _outlived() -> Sequence[Run]:
-    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off."""
+    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off.
+
+    One that a person paused stays paused: another would begin by itself.
+    """
     active = Run.objects.filter(kind=Run.Kind.STREAM, state__in=Run.ACTIVE).select_related("sync__connection")
-    old = Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))
+    old = (Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))) & ~Q(state=Run.State.PAUSED)
     off = Q(sync__enabled=False) | Q(sync__continuous=False) | Q(sync__connection__owner__is_active=False)
     return list(active.filter(old | off))
 

@@ -12,7 +12,7 @@ from .canonical import fingerprint
 from .compile import CompiledMapping, Mapped
 from .content import NullPolicy, WriteMode
 from .rules import CompiledRule
-from .threeway import UNSURE, Side, bases, holds
+from .threeway import UNKNOWN, UNSURE, Moments, Side, bases, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Write:
 class Before:
     """What both sides were when they last agreed, for properties that both may change: see `threeway`.
 
-    `seen`: the link's fingerprints of what was there; `newer`: on which side the record was changed last.
+    `seen`: the link's fingerprints of what was there; `changed`: when each side was changed last.
     """
 
     seen: Mapping[str, str] = field(default_factory=dict)
-    newer: Side | None = None
+    changed: Moments = UNKNOWN
 
 
 NEVER: Final = Before()
@@ -100,7 +100,7 @@ def _shared(
         return False
     there = None if creating else (remote or {}).get(target)
     delivered, seen = bases(known, before.seen, target)
-    side = Side.HERE if creating else holds(compiled.owners[target], value, there, delivered, seen, before.newer)
+    side = Side.HERE if creating else holds(compiled.owners[target], value, there, delivered, seen, before.changed.newer(target))
     if side in (Side.AGREED, Side.HERE):
         write.settled[target] = fingerprint(value)
         if side is Side.HERE:

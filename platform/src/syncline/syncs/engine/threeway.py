@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import dropwhile, takewhile
 from typing import Final
 
-from syncline.contract.values import Value
+from syncline.contract.values import ObjectType, PastValue, RemoteRecord, Value
 
 from .canonical import fingerprint
 from .content import Owner
@@ -30,7 +32,7 @@ UNSURE: Final = "?"
 def holds(owner: str, here: Value, there: Value, delivered: str | None, seen: str | None, newer: Side | None = None) -> Side:
     """`delivered`, `seen`: fingerprints of our value and theirs when both last agreed, None when they never did.
 
-    `newer`: on which side the record was changed last, None when nobody knows. A side that never agreed has changed when it is
+    `newer`: on which side it was changed last, None when nobody knows. A side that never agreed has changed when it is
     not empty.
     """
     ours, theirs = fingerprint(here), fingerprint(there)
@@ -43,11 +45,48 @@ def holds(owner: str, here: Value, there: Value, delivered: str | None, seen: st
     return _overlap(owner, newer) if changed_here else Side.QUIET
 
 
-def newest(there: dt.datetime | None, here: dt.datetime | None) -> Side | None:
-    """On which side a record was changed last; None when one of the moments is not known."""
-    if there is None or here is None:
+def newest(there: object, here: object) -> Side | None:
+    """On which side something was changed last; None when a moment is not known: a day, or a time of no zone, is none."""
+    if not (isinstance(there, dt.datetime) and isinstance(here, dt.datetime) and there.tzinfo and here.tzinfo):
         return None
     return Side.THERE if there > here else Side.HERE
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """When a record was changed last: ours as a whole, theirs by property where its history is known, else as a whole too."""
+
+    here: object = None
+    there: dt.datetime | None = None
+    properties: Mapping[str, dt.datetime] = field(default_factory=dict)
+
+    def newer(self, name: str) -> Side | None:
+        return newest(self.properties.get(name, self.there), self.here)
+
+
+UNKNOWN: Final = Moments()
+
+
+def moments(record: RemoteRecord, here: object) -> Moments:
+    """`here`: what our dataset says, whatever that is."""
+    told = ((name, _since(past, record.properties.get(name))) for name, past in record.history.items())
+    return Moments(here, record.modified_at, {name: at for name, at in told if at is not None})
+
+
+def dated(owners: Mapping[str, str], names: Iterable[str], object_type: ObjectType) -> tuple[str, ...]:
+    """Those properties whose history decides, where the system can tell it."""
+    return tuple(name for name in names if owners.get(name) == Owner.NEWEST) if object_type.pull_history else ()
+
+
+def _since(past: Sequence[PastValue], value: Value) -> dt.datetime | None:
+    """From when on it was there, None when the history does not know.
+
+    What is newer in the history came after the value was read. The same value written once more is no change.
+    """
+    print_ = fingerprint(value)
+    reached = dropwhile(lambda one: fingerprint(one.value) != print_, past)
+    same = list(takewhile(lambda one: fingerprint(one.value) == print_, reached))
+    return same[-1].at if same else None
 
 
 def bases(delivered: Mapping[str, str], seen: Mapping[str, str], name: str) -> tuple[str | None, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from .broker import PASSWORD, USER, Broker, BrokerError, broker
+from .broker import PASSWORD, USER, Broker, BrokerError, DidNotStart, broker
 
 
 def _arguments() -> argparse.Namespace:
@@ -39,7 +40,7 @@ def told(running: Broker) -> dict[str, object]:
 
 
 def _serve(given: argparse.Namespace, home: Path) -> int:
-    running = broker(home, given.port, given.jars)
+    running: Broker | None = None
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)
@@ -47,14 +48,28 @@ def _serve(given: argparse.Namespace, home: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     try:
-        running.start()
+        running = _started(given, home)
         sys.stdout.write(json.dumps(told(running)) + "\n")
         sys.stdout.flush()
         if given.users:
             threading.Thread(target=_end_without, args=(given.users,), daemon=True).start()
         return running.wait()
     finally:
-        running.stop()
+        if running:
+            running.stop()
+
+
+def _started(given: argparse.Namespace, home: Path) -> Broker:
+    """Tried again where the ports are ours to choose: another one may have taken one meanwhile."""
+    for _ in range(0 if given.port else 2):
+        with contextlib.suppress(DidNotStart):
+            return _start(broker(home, 0, given.jars))
+    return _start(broker(home, given.port, given.jars))
+
+
+def _start(one: Broker) -> Broker:
+    one.start()
+    return one
 
 
 def _end_without(users: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.util
+import random
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,10 @@ MINDER = 'read -r _; kill -9 "$0" 2>/dev/null'
 
 class BrokerError(RuntimeError):
     """The broker could not be started; the message says why and what to do."""
+
+
+class DidNotStart(BrokerError):
+    """It ended or did not answer in time; the end of its log is in the message."""
 
 
 class Broker:
@@ -106,7 +111,7 @@ class Broker:
         while not answers(self.servers):
             if process.poll() is not None or time.monotonic() > until:
                 self.kill()
-                raise BrokerError(f"{self.name} did not start in {self.home}. The end of its log:\n{self._log_tail()}")
+                raise DidNotStart(f"{self.name} did not start in {self.home}. The end of its log:\n{self._log_tail()}")
             time.sleep(0.1)
 
     def _log_tail(self) -> str:
@@ -130,13 +135,13 @@ class ApacheKafka(Broker):
         self._controller = free_port()
 
     def command(self) -> list[str]:
+        (self.home / "server.properties").write_text(self._properties())
         if not (self.home / "made").exists():
             self._format()
         return self._java("kafka.Kafka", str(self.home / "server.properties"))
 
     def _format(self) -> None:
         shutil.rmtree(self.home / "data", ignore_errors=True)  # a half-made one
-        (self.home / "server.properties").write_text(self._properties())
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         arguments = ("format", "-t", cluster, "-c", str(self.home / "server.properties"))
         done = subprocess.run(self._java("kafka.tools.StorageTool", *arguments), capture_output=True, text=True, check=False)
@@ -212,7 +217,9 @@ def answers(servers: str) -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below those that systems hand out to clients: a server takes seconds to bind it, and somebody connects every moment."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,10 @@ def seed(call: Call) -> Any:
 def edit(call: Call) -> Any:
     """Many records at one moment; `{n}` in a value counts them."""
     asked = call.json()
-    for number, record_id in enumerate(asked["ids"]):
-        values = {name: str(value).replace("{n}", str(number)) for name, value in asked["values"].items()}
-        call.org.update(asked["object"], record_id, values)
+    with call.org.clock.held():
+        for number, record_id in enumerate(asked["ids"]):
+            values = {name: str(value).replace("{n}", str(number)) for name, value in asked["values"].items()}
+            call.org.update(asked["object"], record_id, values)
     return {}
 
 
@@ -31,6 +33,31 @@ def merge(call: Call) -> Any:
     asked = call.json()
     call.org.merge(asked["object"], asked["into"], asked["gone"])
     return {}
+
+
+def undelete(call: Call) -> Any:
+    for record_id in call.json()["ids"]:
+        call.org.undelete(record_id)
+    return {}
+
+
+def inject(call: Call) -> Any:
+    """An event of this `change`, such as GAP_UPDATE, that names `ids` and tells nothing more."""
+    asked = call.json()
+    call.server.bus.inject(asked["object"], asked["change"], asked["ids"])
+    return {}
+
+
+async def streams(call: Call) -> Any:
+    """`end`: the status all streams end with. `silent`, `keepalive`, `patience`: see EventBus. Gives how many run, and ran."""
+    asked, bus = call.json(), call.server.bus
+    bus.silent, bus.keepalive = asked.get("silent", bus.silent), asked.get("keepalive", bus.keepalive)
+    bus.patience, bus.ending = asked.get("patience", bus.patience), asked.get("end", "")
+    bus.wake()
+    while bus.ending and bus.streams:
+        await asyncio.sleep(0.01)
+    bus.ending = ""
+    return {"running": bus.streams, "begun": bus.begun}
 
 
 def delete(call: Call) -> Any:
@@ -74,6 +101,9 @@ ROUTES: Mapping[str, Callable[[Call], Any]] = {
     "edit": edit,
     "merge": merge,
     "delete": delete,
+    "undelete": undelete,
+    "inject": inject,
+    "streams": streams,
     "config": config,
     "calls": calls,
     "subscribe": subscribe,

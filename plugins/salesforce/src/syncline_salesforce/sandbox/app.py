@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any
 
 import orjson
@@ -62,6 +63,7 @@ def _api(server: Server, handler: Handler) -> Endpoint:
             answered = _json(refused.body, refused.status)
         except RecordRefused as refused:
             answered = _json([{"errorCode": refused.error["statusCode"], "message": str(refused)}], 400)
+        server.bus.commit(call.headers.get("sforce-call-options", "").removeprefix("client="))
         answered.headers["Sforce-Limit-Info"] = f"api-usage={server.used}/{server.daily}"
         return answered
 
@@ -81,11 +83,14 @@ def _let_in(call: Call) -> None:
 def _plain(server: Server, handler: Handler) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
-            return _answer(handler(await _call(server, request)))
+            told = handler(await _call(server, request))
+            return _answer(await told if isawaitable(told) else told)
         except oauth.Refused as refused:
             return _json(refused.body, 400)
         except (ApiError, RecordRefused, KeyError, ValueError) as refused:
             return _json({"message": str(refused)}, 400)
+        finally:
+            server.bus.commit("")
 
     return endpoint
 

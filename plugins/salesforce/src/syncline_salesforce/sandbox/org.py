@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +18,26 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ORG_ID = full("00D000000000001")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 Record = dict[str, Any]
+Listener = Callable[[str, Record, str, Record], None]
+"""Object, record, CREATE, UPDATE, DELETE or UNDELETE, and for an UPDATE the record as it was."""
 
 
 class Clock:
     def __init__(self) -> None:
         self._added = 0.0
+        self._held: float | None = None
 
     def now(self) -> float:
-        return time.time() + self._added
+        return time.time() + self._added if self._held is None else self._held
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """All that happens meanwhile happens at one moment."""
+        self._held = self.now()
+        try:
+            yield
+        finally:
+            self._held = None
 
     def advance(self, seconds: float) -> float:
         self._added += seconds
@@ -46,7 +59,7 @@ class Org:
     locked: set[str] = field(default_factory=set)
     duplicate_rules: dict[str, str] = field(default_factory=dict)
     """Object → field whose values no two records may share."""
-    heard: Callable[[str, Record], None] = lambda _kind, _record: None
+    listeners: list[Listener] = field(default_factory=list)
     counter: int = 0
 
     def __post_init__(self) -> None:
@@ -67,15 +80,16 @@ class Org:
         record = {**self._blank(kind), **given, "Id": record_id}
         self._indexed(kind, record_id, given, {})
         self.records[kind][record_id] = record
-        self._touch(kind, record, new=True)
+        self._touch(kind, record, "CREATE", {})
         return record_id
 
     def update(self, kind: str, record_id: str, values: Record) -> None:
         record = self._living(kind, record_id)
         given = self._checked(kind, values, creating=False)
         self._indexed(kind, record["Id"], given, record)
+        before = dict(record)
         record.update(given)
-        self._touch(kind, record)
+        self._touch(kind, record, "UPDATE", before)
 
     def upsert(self, kind: str, name: str, values: Record) -> tuple[str, bool]:
         held = self.definition(kind).fields.get(name)
@@ -97,12 +111,17 @@ class Org:
         record["IsDeleted"] = True
         if master:
             record["MasterRecordId"] = master
-        self._touch(kind, record)
+        self._touch(kind, record, "DELETE", {})
+
+    def undelete(self, record_id: str) -> None:
+        record = self.records[self.kind_of(record_id)][full(record_id)]
+        record["IsDeleted"] = False
+        self._touch(self.kind_of(record_id), record, "UNDELETE", {})
 
     def merge(self, kind: str, into: str, gone: str) -> None:
         survivor = self._living(kind, into)
         self.delete(gone, master=survivor["Id"])
-        self._touch(kind, survivor)
+        self._touch(kind, survivor, "UPDATE", dict(survivor))
 
     def kind_of(self, record_id: str) -> str:
         """By the first three letters, as Salesforce does."""
@@ -128,10 +147,11 @@ class Org:
             raise RecordRefused("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
         return record
 
-    def _touch(self, kind: str, record: Record, *, new: bool = False) -> None:
+    def _touch(self, kind: str, record: Record, change: str, before: Record) -> None:
         now = stamp(self.clock.now())
-        record |= {"SystemModstamp": now, "LastModifiedDate": now} | ({"CreatedDate": now} if new else {})
-        self.heard(kind, record)
+        record |= {"SystemModstamp": now, "LastModifiedDate": now} | ({"CreatedDate": now} if change == "CREATE" else {})
+        for listener in self.listeners:
+            listener(kind, record, change, before)
 
     def _indexed(self, kind: str, record_id: str, given: Record, before: Record) -> None:
         """Refuses a value that another living record holds; else that of the record is known from now on."""

@@ -54,7 +54,7 @@ class Outbound:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     loop: asyncio.Task[None] | None = None
 
-    def tell(self, kind: str, record: Record) -> None:
+    def tell(self, kind: str, record: Record, _change: str, _before: Record) -> None:
         if self.url and kind == self.kind and not record["IsDeleted"]:
             now, number = self.org.clock.now(), next(self.numbers)
             self.counts["told"] += 1

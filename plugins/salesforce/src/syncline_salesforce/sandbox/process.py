@@ -43,6 +43,18 @@ class Admin:
     def delete(self, *ids: str) -> None:
         self._do("delete", ids=ids)
 
+    def undelete(self, *ids: str) -> None:
+        self._do("undelete", ids=ids)
+
+    def inject(self, kind: str, change: str, *ids: str) -> None:
+        """A change event that tells of a change and not which: `GAP_UPDATE`, `GAP_OVERFLOW` …"""
+        self._do("inject", object=kind, change=change, ids=ids)
+
+    def streams(self, **changes: Any) -> dict[str, int]:
+        """`end` (a status of gRPC), `silent`, `keepalive`, `patience`: see `admin.streams`. Streams that run, and that began."""
+        found: dict[str, int] = self._do("streams", **changes)
+        return found
+
     def config(self, **changes: Any) -> None:
         """`locked`, `duplicate_rules`, `daily`, `page`, `expire`: see `admin.config` of the sandbox."""
         self._do("config", **changes)
@@ -77,11 +89,13 @@ class RunningSandbox(SandboxProcess):
 
     def __init__(self) -> None:
         super().__init__("syncline_salesforce.sandbox")
-        self.client_id = self.client_secret = ""
+        self.pubsub_url = self.client_id = self.client_secret = self.username = self.private_key = ""
 
     def opened(self, ready: Mapping[str, Any]) -> None:
         super().opened(ready)
+        self.pubsub_url = ready["pubsub_url"]
         self.client_id, self.client_secret = ready["client_id"], ready["client_secret"]
+        self.username, self.private_key = ready["username"], ready["private_key"]
         self.admin = Admin(self.url)
 
     def closed(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ..objects import change_event
 from . import soql
 from .refusals import ApiError, RecordRefused, not_found
 
@@ -21,7 +22,14 @@ ADDRESS = 16_000
 
 
 def sobjects(call: Call) -> Any:
-    return {"encoding": "UTF-8", "maxBatchSize": MOST, "sobjects": [one.listed() for one in call.org.objects.values()]}
+    listed = [one.listed() for one in call.org.objects.values()]
+    return {"encoding": "UTF-8", "maxBatchSize": MOST, "sobjects": listed + [_event(kind) for kind in call.server.bus.schemas]}
+
+
+def _event(kind: str) -> dict[str, Any]:
+    """Of each object that can be followed there is one more, which nobody can query."""
+    able = dict.fromkeys(("custom", "queryable", "retrieveable", "layoutable", "customSetting", "deprecatedAndHidden"), False)
+    return {"name": change_event(kind), "label": change_event(kind), "labelPlural": change_event(kind), **able}
 
 
 def describe(call: Call) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .bulk import Job
+from .eventbus import EventBus
 from .oauth import Tokens
 from .org import Org
 from .outbound import Outbound
@@ -21,6 +22,7 @@ class Server:
     org: Org = field(default_factory=Org)
     tokens: Tokens = field(default_factory=Tokens)
     outbound: Outbound = field(init=False)
+    bus: EventBus = field(init=False)
     jobs: dict[str, Job] = field(default_factory=dict)
     cursors: dict[str, list[Any]] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -36,7 +38,8 @@ class Server:
     def __post_init__(self) -> None:
         self.token = self.tokens.issue()
         self.outbound = Outbound(self.org)
-        self.org.heard = self.outbound.tell
+        self.bus = EventBus(self.org)
+        self.org.listeners += [self.outbound.tell, self.bus.heard]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from . import bulk, catalog, description, events, faults, process, pull, push, read, related, removal, secrecy, since, webhook
+from . import (
+    bulk,
+    catalog,
+    description,
+    events,
+    faults,
+    follow,
+    logs,
+    process,
+    pull,
+    push,
+    read,
+    related,
+    removal,
+    secrecy,
+    since,
+    webhook,
+)
 
 __all__ = [
     "bulk",
@@ -10,6 +27,8 @@ __all__ = [
     "description",
     "events",
     "faults",
+    "follow",
+    "logs",
     "process",
     "pull",
     "push",

@@ -21,6 +21,12 @@ from ..lab import Lab
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 SECRET = re.compile(r"secret|token|password|private_key|api_key|service_key", re.IGNORECASE)
 AUTH_KINDS = frozenset({"oauth2", "token", "basic", "key_pair", "none"})
+#: OAuth grant → what must be typed for it.
+GRANTS = {
+    "authorization_code": frozenset[str](),
+    "client_credentials": frozenset[str](),
+    "jwt_bearer": frozenset({"username", "private_key", "audience"}),
+}
 TEMPLATE = re.compile(r"\{(\w+)\}")
 GROUP = "syncline.connectors"
 
@@ -101,10 +107,16 @@ def auth_methods(lab: Lab) -> None:
 def _well_formed(method: AuthMethod, settings: set[str]) -> None:
     expect(method.kind in AUTH_KINDS, f"The kind {method.kind!r} of `{method.key}` is unknown. Known: {sorted(AUTH_KINDS)}.")
     if method.kind == "oauth2":
-        expect(method.authorize_url and method.token_url, f"`{method.key}` lacks its authorize_url or token_url.")
+        expect(method.grant in GRANTS, f"The grant {method.grant!r} of `{method.key}` is unknown. Known: {sorted(GRANTS)}.")
+        page = method.authorize_url or method.grant != "authorization_code"
+        expect(page and method.token_url, f"`{method.key}` lacks its authorize_url or token_url.")
+        typed = set(method.schema.get("properties", {}))
+        expect(GRANTS[method.grant] <= typed, f"`{method.key}` asks for no {sorted(GRANTS[method.grant] - typed)} in its schema.")
+        unknown = sorted(set(method.agrees.values()) - settings)
+        expect(not unknown, f"The answers of `{method.key}` are to agree with settings that do not exist: {unknown}.")
         for url in filter(None, (method.authorize_url, method.token_url, method.revoke_url)):
             _safe(url, method.key, settings)
-    if method.kind in {"token", "basic", "key_pair"}:
+    if method.kind in {"token", "basic", "key_pair"} or method.grant == "jwt_bearer":
         _valid_object(method.schema, f"schema of `{method.key}`")
         fields: Mapping[str, Any] = method.schema.get("properties", {})
         expect(any(field.get("writeOnly") for field in fields.values()), f"`{method.key}` has no field with `writeOnly`.")

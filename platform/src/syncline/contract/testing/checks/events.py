@@ -125,7 +125,7 @@ def _typed(event: Event) -> bool:
 
 @check("webhook-answer", Capability.ACKNOWLEDGE)
 def webhook_answer(lab: Lab) -> None:
-    """A stored delivery is answered with 2xx, and with its challenge; one that was refused, or is to come again, is not."""
+    """A stored delivery is answered with 2xx and its challenge, if `answers_unread` whatever it tells; others are not."""
     for delivery in offered(lab):
         request = delivery.request(key(), now())
         said = {receipt: _answer(lab, request, delivery.events, receipt) for receipt in Receipt}
@@ -135,6 +135,9 @@ def webhook_answer(lab: Lab) -> None:
         expect(delivery.challenge in said[Receipt.STORED].body, f"The challenge {delivery.challenge!r} is not in the answer.")
         told_anyway = delivery.challenge and delivery.challenge in said[Receipt.REFUSED].body
         expect(not told_anyway, "A delivery that is not genuine gets its challenge back.")
+        if lab.info.answers_unread:
+            alike = {_answer(lab, request, (), receipt) for receipt in (Receipt.STORED, Receipt.UNREADABLE)}
+            expect(alike == {said[Receipt.STORED]}, "`answers_unread` is promised, but the answer depends on what was read.")
         strange = replace(request, headers={}, body=b"\xff\x00", url="https://syncline.example/in/k3y?%FF=%00&challenge")
         for receipt in Receipt:
             _answer(lab, strange, (), receipt)

@@ -154,7 +154,9 @@ def _calls(lab: Lab) -> dict[str, Callable[[], object]]:
     calls |= {
         "discover": lambda: lab.call.discover(session=session),
         "push": lambda: lab.push(changes),
-        "fetch": lambda: lab.call.fetch(session=session, object_type=found, ids=ids, properties=names, associations=()),
+        "fetch": lambda: lab.call.fetch(
+            session=session, object_type=found, ids=ids, properties=names, associations=(), history=()
+        ),
         "pull": lambda: list(lab.call.pull(session=session, object_type=found, request=request)),
     }
     return {name: call for name, call in calls.items() if name in lab.able}

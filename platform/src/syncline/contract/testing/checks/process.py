@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from syncline.contract import Capability
 
@@ -48,7 +51,12 @@ def sandbox(lab: Lab) -> None:
 
 
 def _answers(url: str) -> bool:
-    """Any HTTP answer counts, a refusal too."""
+    """Any HTTP answer counts, a refusal too; of another protocol, that somebody listens."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        with contextlib.suppress(OSError), socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10):
+            return True
+        return False
     try:
         with urllib.request.urlopen(url, timeout=10):  # noqa: S310 - a loopback address, checked by `started`
             return True

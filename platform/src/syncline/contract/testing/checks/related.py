@@ -1,17 +1,46 @@
-"""What a record brings along: associations, merged ids, earlier values."""
+"""What a record brings along: empty values, associations, merged ids, earlier values."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from syncline.contract import Association, Capability, Change, Op, RemoteRecord
+from syncline.contract import Association, Capability, Change, Kind, Op, RemoteRecord
 
 from ..check import LeftOut, check, declared, expect
 from ..lab import Lab
 from ..listing import APART, later, records
 
 BOTH = (Capability.DISCOVER, Capability.FETCH, Capability.PULL, Capability.PUSH)
+
+
+@check("empty-values", *BOTH)
+def empty_values(lab: Lab) -> None:
+    """A property asked for that has no value comes as None, by `fetch` and every kind of pull: left out, it is not known."""
+    name, remote_id, since = _without_value(lab)
+    lab.settle()
+    ways: dict[str, Iterable[RemoteRecord]] = {}
+    if since:
+        ways["a pull of what changed"] = records(lab, properties=(name,), since=since)
+    ways["`fetch`"] = lab.fetch([remote_id], [name]).values()
+    ways["`pull`"] = records(lab, properties=(name,))
+    for by, found in ways.items():
+        got = next((one for one in found if one.id == remote_id), None)
+        expect(got, f"The record {remote_id} that was just written did not come by {by}.")
+        told = got.properties.get(name, "left out") if got else ""
+        expect(told is None, f"`{name}` of the record {remote_id} is empty, but by {by} it is {told!r} and not None.")
+
+
+def _without_value(lab: Lab) -> tuple[str, str, dt.datetime | None]:
+    """A property, a new record that has no value of it, and a moment before that, where the object can be asked since one."""
+    since = later(lab) if lab.object_type.pull_since else None
+    [change] = lab.changes(1)
+    known = {p.name: p for p in lab.object_type.properties if not p.required and p.kind is not Kind.BOOLEAN}
+    names = [name for name in change.properties if name in known]  # some systems know no empty yes or no
+    expect(names, "Every property of the target's `record` is required or a yes or no: add one that can be empty.")
+    values = {name: value for name, value in change.properties.items() if name != names[0]}
+    return names[0], lab.written(replace(change, properties=values)), since
 
 
 @check("associations", *BOTH)
@@ -83,7 +112,7 @@ def merged(lab: Lab) -> None:
 
 @check("history", *BOTH)
 def history(lab: Lab) -> None:
-    """`history` gives a property's values, the newest first, each with the moment from which it was there."""
+    """`history` gives a property's values, the newest first, each with the moment from which it was there, alike by `fetch`."""
     declared(lab.object_type.pull_history, "`pull_history`")
     name = lab.telling()
     first, second = lab.changes(2)
@@ -95,6 +124,8 @@ def history(lab: Lab) -> None:
     wanted = [second.properties[name], first.properties[name]]
     got = [past.value for past in told]
     expect(got == wanted, f"`{name}` was {wanted[1]!r} and then {wanted[0]!r}, but the history gave {got}.")
+    fetched = lab.fetch([remote_id], [name], history=(name,))[remote_id].history.get(name, ())
+    expect(fetched == told, f"The history of `{name}` came as {told} by `pull`, but as {fetched} by `fetch`.")
     moments = [past.at for past in told]
     expect(all(moment.tzinfo for moment in moments), f"Moments in the history of `{name}` have no time zone: {moments}.")
     expect(moments[0] > moments[1], f"The newest value of `{name}` must come first, with the latest moment: {moments}.")
