@@ -18,7 +18,6 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from syncline.ledger.pulled import Checkpoint
@@ -30,9 +29,9 @@ from syncline_host.demo_events import scenario
 from syncline_licensing.models import Customer
 
 from tests.benchmarks import stream_libraries as libraries
+from tests.benchmarks.broker import broker
 from tests.benchmarks.harness import Figures, bench
-from tests.benchmarks.register import empty
-from tests.services.kafka.service import given, start
+from tests.benchmarks.tables import empty_all
 
 MESSAGES = int(os.environ.get("STREAM_MESSAGES", "50000"))
 CUSTOMERS = 5000
@@ -41,14 +40,8 @@ ROUNDS = 2
 
 @bench("stream-to-postgres")
 def stream_to_postgres() -> Figures:
-    if found := given():
+    with broker() as found:
         return measured(found.servers, found.name)
-    process, found = start()
-    try:
-        return measured(found.servers, found.name)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def measured(servers: str, broker: str) -> Figures:
@@ -170,10 +163,3 @@ def _carry(claim: Any, stop: threading.Event, wake: threading.Event) -> None:
         carry_out(claim, stop, wake)
     finally:
         connections.close_all()
-
-
-def empty_all() -> None:
-    empty()
-    tables = [m._meta.db_table for m in apps.get_app_config("licensing").get_models()]
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")
