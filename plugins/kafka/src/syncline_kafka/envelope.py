@@ -113,7 +113,7 @@ class Reader:
         for name, plain, one in self._wanted:
             if name in fields:
                 given = fields[name]
-                found[name] = given if type(given) is plain else read(one, given)
+                found[name] = fields[name] if type(given) is plain else read(one, given)
         return found
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from django.db import connections
 
 from syncline.contract import Page, Permanent, RemoteRecord, Retryable
 from syncline.ledger.storable import storable
+
+T = TypeVar("T")
 
 LOT = 1000
 """Records that are stored together at most, when they come faster than they can be stored."""
@@ -91,93 +94,109 @@ class _Ended:
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """`at`: when it was asked for, by `time.monotonic`."""
-
-    page: Page
-    at: float
-
-
 @contextmanager
 def ahead(pages: Iterable[Page], look: Look = lambda _record: None) -> Iterator[Iterator[Lot]]:
     """Lots of the pages, which a thread of its own reads. What it had read when it failed still comes; then its error.
 
     `look`: at each record, in that thread.
     """
-    with together(pages, LOT, AHEAD, look) as batches:
+    with together(_asked(pages, look), lambda one: len(one.page.records), LOT, AHEAD) as batches:
         yield (_lot(batch) for batch in batches)
 
 
-def _lot(batch: Sequence[Asked]) -> Lot:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    page: Page
+    at: float
+
+
+def _asked(pages: Iterable[Page], look: Look) -> Iterator[_Asked]:
+    asked = time.monotonic()
+    try:
+        for page in pages:
+            for record in page.records:
+                look(record)
+            yield _Asked(page, asked)
+            asked = time.monotonic()
+    finally:
+        close(pages)
+
+
+def _lot(batch: Sequence[_Asked]) -> Lot:
     records, nameless = tidy(record for one in batch for record in one.page.records)
     return Lot(records, batch[-1].page.position, nameless, batch[0].at)
 
 
 @contextmanager
-def together(
-    pages: Iterable[Page], most: int, waiting: int, look: Look = lambda _record: None
-) -> Iterator[Iterator[list[Asked]]]:
-    """The pages that are there when they are asked for, of about `most` records; up to `waiting` pages are read ahead."""
-    read: queue.Queue[Asked | _Ended] = queue.Queue(waiting)
+def together(items: Iterable[T], size: Callable[[T], int], most: int, waiting: int) -> Iterator[Iterator[list[T]]]:
+    """Those that are there, again and again: a thread of its own makes them, and has up to `waiting` more in store.
+
+    `size`: of one. No batch is longer than `most` by more than its last item. An error of theirs comes after what was made
+    before it.
+    """
+    made: queue.Queue[T | _Ended] = queue.Queue(waiting)
     stop = threading.Event()
-    thread = threading.Thread(target=_read, args=(pages, look, read, stop), name="pull", daemon=True)
+    thread = threading.Thread(target=_make, args=(items, made, stop), name="pull", daemon=True)
     thread.start()
     try:
-        yield _batches(read, most)
+        yield _batches(made, size, most)
     finally:
         stop.set()
         thread.join()
 
 
-def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[Asked | _Ended], stop: threading.Event) -> None:
-    ended, asked = _Ended(), time.monotonic()
+def _make(items: Iterable[T], made: queue.Queue[T | _Ended], stop: threading.Event) -> None:
+    ended = _Ended()
     try:
-        for page in pages:
-            for record in page.records:
-                look(record)
-            if not _put(waiting, Asked(page, asked), stop):
+        for item in items:
+            if not _put(made, item, stop):
                 break
-            asked = time.monotonic()
-    except Exception as error:  # noqa: BLE001 - raised where the lots are used
+    except Exception as error:  # noqa: BLE001 - raised where the batches are used
         ended = _Ended(error)
     finally:
-        if close := getattr(pages, "close", None):
-            close()
+        close(items)
         connections.close_all()
-    _put(waiting, ended, stop)
+    _put(made, ended, stop)
 
 
-def _put(waiting: queue.Queue[Asked | _Ended], item: Asked | _Ended, stop: threading.Event) -> bool:
+def close(items: Iterable[object]) -> None:
+    """At once, and not whenever it is collected: a connector holds a connection in it."""
+    if isinstance(items, Generator):
+        items.close()
+
+
+def _put(made: queue.Queue[T | _Ended], item: T | _Ended, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
-            waiting.put(item, timeout=0.1)
+            made.put(item, timeout=0.1)
             return True
         except queue.Full:
             continue
     return False
 
 
-def _batches(waiting: queue.Queue[Asked | _Ended], most: int) -> Iterator[list[Asked]]:
-    item = waiting.get()
-    while isinstance(item, Asked):
-        batch, item = _batch(waiting, item, most)
-        yield batch
-        if item is None:
-            item = waiting.get()
-    if item.error is not None:
-        raise item.error
+def _batches(made: queue.Queue[T | _Ended], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    ended: _Ended | None = None
+    while ended is None:
+        item = made.get()
+        if isinstance(item, _Ended):
+            ended = item
+        else:
+            batch, ended = _batch(made, item, size, most)
+            yield batch
+    if ended.error is not None:
+        raise ended.error
 
 
-def _batch(waiting: queue.Queue[Asked | _Ended], first: Asked, most: int) -> tuple[list[Asked], _Ended | None]:
-    batch, records = [first], len(first.page.records)
-    while records < most:
+def _batch(made: queue.Queue[T | _Ended], first: T, size: Callable[[T], int], most: int) -> tuple[list[T], _Ended | None]:
+    batch, total = [first], size(first)
+    while total < most:
         try:
-            item = waiting.get_nowait()
+            item = made.get_nowait()
         except queue.Empty:
             break
         if isinstance(item, _Ended):
             return batch, item
         batch.append(item)
-        records += len(item.page.records)
+        total += size(item)
     return batch, None
