@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from syncline.contract import Code, Status
 
@@ -15,8 +15,7 @@ from .reading import MOST_FLAGS, Refused, Told, looks_like_sku
 OLDEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Licence:
+class Licence(NamedTuple):
     """As a batch leaves it."""
 
     active: bool
@@ -25,8 +24,7 @@ class Licence:
     event: str
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """One row of the history. `sku`: None for the terms."""
 
     customer: int

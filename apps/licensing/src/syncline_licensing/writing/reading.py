@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from syncline.contract import Code, DatasetInfo, LocalChange, Op, RecordError, Value
@@ -27,8 +26,7 @@ class Refused(Exception):
         self.error = RecordError(code, message, field)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """`texts`, `signed`, `flags`: only what the message tells. `at`: as it says, however odd; None when it does not."""
 
     token: str

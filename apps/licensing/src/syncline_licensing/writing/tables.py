@@ -145,13 +145,14 @@ def _licences(customers: Sequence[Customer]) -> list[str]:
 def _history(rows: Sequence[Happened]) -> list[str]:
     if not rows:
         return []
+    customers, skus, active, at, sequences, events = zip(*rows, strict=True)
     return [
-        arrays.numbers([one.customer for one in rows]),
-        arrays.numbers([one.sku for one in rows]),
-        arrays.booleans([one.active for one in rows]),
-        arrays.moments([one.at for one in rows]),
-        arrays.numbers([one.sequence for one in rows]),
-        arrays.texts([one.event for one in rows]),
+        arrays.numbers(customers),
+        arrays.numbers(skus),
+        arrays.booleans(active),
+        arrays.moments(at),
+        arrays.numbers(sequences),
+        arrays.texts(events),
     ]
 
 
