@@ -62,7 +62,8 @@ def test_who_leaves_early_closes_what_is_read_from() -> None:
         finally:
             closed.set()
 
-    with together(items(), one, 4, 4) as batches:
+    source = items()  # held, so that nothing but `together` closes it
+    with together(source, one, 4, 4) as batches:
         next(batches)
     assert closed.is_set()
 
