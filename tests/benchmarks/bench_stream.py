@@ -1,7 +1,9 @@
 """How fast do the messages of a topic become licences, with the ledger, beside a bare consumer that copies them into a table?
 
 One partition, one process each, the same messages of about 300 bytes: customers whose products change. The bare loop takes
-confluent-kafka's batches, parses each message and writes its columns by COPY, with the position in the same transaction.
+confluent-kafka's batches, parses each message and writes its columns by COPY, with the position in the same transaction: a row
+for each message, where ours brings customers, licences, their history and the ledger up to date. Beside it two libraries
+(`make bench-peers`), see `stream_libraries`.
 """
 
 from __future__ import annotations

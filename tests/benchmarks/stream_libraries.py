@@ -25,13 +25,15 @@ class Failed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`most`: messages that it is given. `tables`: what it writes, the customers first."""
+    """`most`: messages that it is given. `tables`: what it writes, the customers first.
+    `more`: further arguments."""
 
     name: str
     script: str
     package: str
     most: int
     tables: tuple[str, str]
+    more: tuple[str, ...] = ()
 
     @property
     def there(self) -> bool:
@@ -42,7 +44,7 @@ class Library:
         number = min(messages, self.most)
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {', '.join(self.tables)}")
-        command = [str(HOME / "bin" / "python"), str(HERE / self.script), servers, topic, str(number)]
+        command = [str(HOME / "bin" / "python"), str(HERE / self.script), servers, topic, str(number), *self.more]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"}
         )
@@ -56,9 +58,12 @@ class Library:
         return number / float(done.stdout.strip().splitlines()[-1])
 
 
-QUIX: Final = Library("quixstreams", "quix.py", "quixstreams", 50_000, ("quix_customer", "quix_license"))
+_QUIX: Final = ("quix.py", "quixstreams", 50_000, ("quix_customer", "quix_license"))
+#: Writes as many together as we do at most, and, as it does by itself, whatever came within five seconds.
+QUIX: Final = Library("quixstreams", *_QUIX, ("5000",))
+QUIX_5S: Final = Library("quixstreams_every_5_s", *_QUIX, ("0",))
 DJANGO: Final = Library("django_kafka", "django_kafka_peer.py", "django_kafka", 5_000, ("peer_customer", "peer_license"))
-ALL: Final = (QUIX, DJANGO)
+ALL: Final = (QUIX, QUIX_5S, DJANGO)
 
 
 def left_out() -> dict[str, str]:

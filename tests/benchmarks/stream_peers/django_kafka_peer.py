@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import django
 from django.conf import settings
@@ -40,6 +40,7 @@ FIELDS = {
 
 
 class Customer(models.Model):
+    objects: ClassVar[models.Manager[Any]] = models.Manager()
     salesforce_id = models.TextField(primary_key=True)
     name = models.TextField()
     account_manager = models.TextField()
@@ -54,6 +55,7 @@ class Customer(models.Model):
 
 
 class License(models.Model):
+    objects: ClassVar[models.Manager[Any]] = models.Manager()
     customer = models.ForeignKey(Customer, models.PROTECT, db_index=False)
     sku = models.TextField()
     active = models.BooleanField()
