@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -97,6 +98,13 @@ def test_a_port_that_was_taken_meanwhile_is_not_the_end(kafka: Kafka, monkeypatc
         assert answers(running.servers)
     finally:
         running.stop()
+
+
+def test_a_cluster_whose_id_looks_like_an_option_is_made(libs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" * 16))
+    ours = ApacheKafka(libs, tmp_path)
+    ours._format()
+    assert "cluster.id=-Pj4" in next((tmp_path / "data").glob("meta.properties")).read_text()
 
 
 @pytest.mark.faults

@@ -206,6 +206,7 @@ def test_the_address_that_customers_configured_leads_to_the_connection(
     answers = [requests.post(url, json.dumps(CUSTOMER).encode(), timeout=10) for url in (there, f"{there}?secret={SECRET}")]
 
     assert [answer.status_code for answer in answers] == [401, 200]
+    inbox.read_stored()
     [event] = InboxEvent.objects.all()
     assert (event.connection_id, event.kind, event.remote_id, event.data) == (connection.pk, "message", "6f8c7d8e", CUSTOMER)
     assert "canary" not in Delivery.objects.get().url

@@ -15,7 +15,7 @@ from django.db import DataError, OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
 from syncline.connections.models import Connection, Registration
-from syncline.contract import ConfigError
+from syncline.contract import Capability, ConfigError
 from syncline.inbox import addresses, intake, overview, reading, replay, retention, store, timed, unread
 from syncline.inbox.models import Delivery, InboxEvent, WebhookAddress
 from syncline.inbox.replay import Which
@@ -121,7 +121,7 @@ def test_a_connector_that_does_not_come_back_costs_one_delivery_however_quick_it
     proven = timed.Pace()
     proven.quick = timed.PROVEN
     monkeypatch.setattr(reading, "PARSE_SECONDS", 0.05)
-    monkeypatch.setitem(reading._paces, "brisk", proven)
+    monkeypatch.setitem(reading._paces, ("brisk", Capability.PARSE), proven)
     for body in ([event("1")], b"sleep 0.6", [event("2")]):
         here.post(body)
 

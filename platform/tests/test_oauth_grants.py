@@ -182,6 +182,7 @@ def test_a_key_entered_while_a_refusal_is_under_way_is_not_marked(
     def entered_meanwhile(form: dict[str, str]) -> bool:
         if len(vendor.token_calls) == 1:
             service.save_credentials(Connection.objects.get(), "signed", {**TYPED, "private_key": pem(newer)})
+            connections.close_all()  # this is a thread of the vendor's server
             return False
         return True
 

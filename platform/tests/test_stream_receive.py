@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 from django.test import override_settings
+from syncline.catalog.models import CatalogChange
 from syncline.contract import Message
 from syncline.ledger.messages import DeadLetter, Incoming
 from syncline.ledger.models import ErrorGroup, Link
@@ -187,6 +188,24 @@ def test_who_may_not_write_any_more_goes_on_no_longer(world: World, monkeypatch:
     sync.refresh_from_db()
     assert "may not change test.register" in (sync.blocked_reason or "")
     assert not Run.objects.filter(state__in=Run.ACTIVE).exists()
+
+
+def test_what_changed_in_the_remote_log_ends_the_run_and_what_is_new_there_does_not(world: World) -> None:
+    world.stream()
+    world.keep()
+    first = world.run()
+    for key, aspect in (("topic", "added"), ("another", "kind")):
+        CatalogChange.objects.create(connection=world.broker, object_type=key, property="name", aspect=aspect)
+    world.keep()
+    assert world.run() == first
+    CatalogChange.objects.create(connection=world.broker, object_type="topic", property="name", aspect="kind")
+    world.keep()
+    second = world.run()
+    world.keep()
+    assert (world.run(), second == first) == (second, False)
+    CatalogChange.objects.update(settled_at=Now())
+    world.keep()
+    assert world.run() != second
 
 
 def test_a_run_that_refused_something_says_so_when_it_ends(world: World) -> None:

@@ -70,6 +70,46 @@ def test_what_says_the_same_as_the_one_before_goes_no_further_and_what_comes_bac
     assert world.counted("unchanged") == 4
 
 
+def late(world: World, number: int) -> None:
+    """The event with this number is seen only now, as one is whose transaction took longer than those that began after it."""
+    InboxEvent.objects.filter(pk=nth(number)).update(state="waiting")
+    world.dispatch()
+
+
+def nth(number: int) -> int:
+    return InboxEvent.objects.order_by("pk").values_list("pk", flat=True)[number - 1]
+
+
+@pytest.mark.parametrize(
+    ("states", "at_once", "passed_on"),
+    [
+        ((True, False, True), False, [2, 1, 3]),  # readers leave 1 out, so 3 says something new
+        ((True, False, True), True, [2, 1, 3]),
+        ((True, False, False), False, [2, 1]),
+        ((False, True, False, False), False, [1, 2, 4]),  # 3 went no further, so 2 counts
+    ],
+)
+def test_an_event_that_comes_late_hides_none_that_says_something_new(
+    world: World, states: tuple[bool, ...], at_once: bool, passed_on: list[int]
+) -> None:
+    sync = world.relay()
+    behind = len(states) - 2
+    for on in states[:behind]:
+        world.post({"key": "a", "on": on})
+    InboxEvent.objects.filter(pk=nth(behind)).update(state="done")
+    world.post({"key": "a", "on": states[behind]})
+    world.dispatch()
+    if at_once:
+        world.post({"key": "a", "on": states[-1]})
+    late(world, behind)
+    if not at_once:
+        world.post({"key": "a", "on": states[-1]})
+        world.dispatch()
+    found = Outgoing.objects.filter(sync=sync).order_by("pk")
+    assert [one.event_id for one in found if not one.same] == [nth(number) for number in passed_on]
+    assert found.count() == len(states)
+
+
 def test_the_messages_of_a_key_keep_their_order_however_often_a_lot_fails(world: World) -> None:
     world.relay()
     failures = iter(range(5))

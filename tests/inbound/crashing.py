@@ -19,7 +19,7 @@ INTAKE_POINTS: Final = ("intake.before", "intake.after")
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    if not environ["PATH_INFO"].startswith("/hooks/"):
+    if not environ["PATH_INFO"].startswith(("/hooks/", "/salesforce/")):
         return host(environ, start_response)
     crash.point("intake.before")
     answer = host(environ, start_response)

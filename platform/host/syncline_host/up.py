@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from syncline_host import web
+from syncline import webserver as web
 
 STOP_WITHIN = 20.0  # seconds; a worker finishes the batch it is at
 USER = "admin"

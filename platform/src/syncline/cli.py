@@ -67,7 +67,7 @@ def connectors(fail_level: str) -> None:
 def web(bind: str) -> None:
     """Serves pages, the API and webhook addresses until it is stopped with ^C or SIGTERM."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "syncline_host.settings")
-    from syncline_host import web as server
+    from syncline import webserver as server
 
     server.become(bind)
 

@@ -126,7 +126,9 @@ class World:
         return sync
 
     def post(self, *told: Any) -> int:
+        """And reads what was delivered; what becomes of its events is for `dispatch`."""
         answer = Client().post(f"/hooks/{self.slug}/", json.dumps(told), content_type="application/json", secure=True)
+        inbox.read_stored()
         return answer.status_code
 
     def dispatch(self) -> None:

@@ -115,7 +115,7 @@ WEBHOOKS = (
         signs=frozenset(),
         headers={},
         body=json.dumps(CUSTOMER).encode(),
-        events=(Event(EventKind.CHANGED, object_type="Customer", remote_id=str(CUSTOMER["Id"]), data=CUSTOMER),),
+        events=(Event(EventKind.MESSAGE, object_type="Customer", remote_id=str(CUSTOMER["Id"]), data=CUSTOMER),),
     ),
     Delivery(sign=as_bearer, signs=frozenset(), body=json.dumps(FLOW).encode(), events=(ACCOUNT_CHANGED,)),
     Delivery(

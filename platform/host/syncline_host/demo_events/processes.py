@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from syncline_host import up, web
+from syncline import webserver as web
+
+from syncline_host import up
 
 STREAMS = 2
 STARTS_WITHIN = 60.0

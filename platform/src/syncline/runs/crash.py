@@ -43,6 +43,9 @@ PULL_POINTS: Final = ("pull.before", "pull.after", "pull.end")
 INBOX_POINTS: Final = ("inbox.reading", "inbox.read", "inbox.taken", "inbox.led", "inbox.after")
 """On the way from the inbox to a run."""
 
+STREAM_POINTS: Final = ("stream.claimed", "stream.before", "stream.after", "relay.pushed", "relay.settled")
+"""Of continuous syncs: around what is taken in, and around what is passed on."""
+
 _seen: Counter[str] = Counter()
 _lock = threading.Lock()
 

@@ -19,6 +19,7 @@ from syncline.runs import claims, crash
 from syncline.runs.claims import Claim, Lease
 from syncline.runs.models import Run, RunPart
 from syncline.runs.outcome import consequence
+from syncline.runs.push.definitions import note_suspended
 
 from . import follow, receive, relay
 from .job import StreamJob, lease_seconds
@@ -33,6 +34,7 @@ def carry_out(claim: Claim, stop: threading.Event, wake: threading.Event) -> Non
     try:
         with Lease(claim.fence, lease_seconds()) as lease:
             job = StreamJob(claim, lease, stop, wake)
+            note_suspended(job.run.pk, job.mapping)
             try:
                 _handler(job)(job)
             finally:

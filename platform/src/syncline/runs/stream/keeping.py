@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from syncline.catalog import service as catalog
+from syncline.catalog.models import CatalogChange
 from syncline.connections.sessions import open_session
 from syncline.contract import ConfigError, SynclineError
 from syncline.registry import connector, dataset
@@ -91,14 +92,25 @@ def _note(sync: Sync, reason: str | None) -> None:
 
 
 def _outlived() -> Sequence[Run]:
-    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of what is switched off.
+    """Active runs that others are to take the place of, or none: of yesterday, of an earlier mapping, of definitions that have
+    changed there since, of what is switched off.
 
     One that a person paused stays paused: another would begin by itself.
     """
     active = Run.objects.filter(kind=Run.Kind.STREAM, state__in=Run.ACTIVE).select_related("sync__connection")
-    old = (Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id"))) & ~Q(state=Run.State.PAUSED)
+    aged = Q(created_at__lt=Now() - ROLLED_AFTER) | ~Q(version_id=F("sync__current_id")) | Q(Exists(_CHANGED_THERE))
+    old = aged & ~Q(state=Run.State.PAUSED)
     off = Q(sync__enabled=False) | Q(sync__continuous=False) | Q(sync__connection__owner__is_active=False)
     return list(active.filter(old | off))
+
+
+_MOMENT: Final = OuterRef("created_at")
+# What was added there is not mapped yet.
+_CHANGED_THERE: Final = CatalogChange.objects.filter(
+    Q(noticed_at__gt=_MOMENT) | Q(settled_at__gt=_MOMENT),
+    connection=OuterRef("sync__connection"),
+    object_type=OuterRef("sync__object_type"),
+).exclude(aspect=CatalogChange.Aspect.ADDED)
 
 
 def end(run: Run) -> None:

@@ -16,24 +16,30 @@ from syncline.syncs.models import Sync
 SHARDS: Final = 4
 """Into so many the messages of a sync are divided by their keys; fixed, because the order of a key depends on it."""
 
-# `same`: a message that says what the one before it said; others carry no state of which that could be told.
+# `same`: a message that says what the one before it said; others carry no state of which that could be told. Compared is with the
+# one that counts: of those passed on, the one with the highest id, for readers leave out what is older than it. `late`: older
+# than it, since events are not committed in the order of their ids.
 _QUEUE = """
 WITH e AS (
-    SELECT id, remote_id, kind = 'message' AND remote_id <> '' AND NOT replay AS tells, md5(data::text) AS digest,
-           lag(md5(data::text)) OVER w AS before, row_number() OVER (PARTITION BY remote_id ORDER BY id DESC) AS from_last
-    FROM syncline_inboxevent WHERE id = ANY(%(ids)s)
-    WINDOW w AS (PARTITION BY remote_id ORDER BY id)
+    SELECT i.id, i.remote_id, i.kind = 'message' AND i.remote_id <> '' AND NOT i.replay AS tells, md5(i.data::text) AS digest,
+           l.digest AS known, coalesce(i.id < l.event_id, false) AS late
+    FROM syncline_inboxevent i LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = i.remote_id
+    WHERE i.id = ANY(%(ids)s)
+), judged AS (
+    SELECT id, remote_id, digest, late,
+           tells AND NOT late AND coalesce(coalesce(lag(digest) OVER w, known) = digest, false) AS same
+    FROM e WINDOW w AS (PARTITION BY remote_id, late ORDER BY id)
 ), queued AS (
     INSERT INTO syncline_outgoing (sync_id, event_id, shard, key, same)
-    SELECT %(sync)s, e.id, abs(hashtext(CASE WHEN e.remote_id = '' THEN e.id::text ELSE e.remote_id END)::bigint) %% %(shards)s,
-           e.remote_id, e.tells AND coalesce(coalesce(e.before, l.digest) = e.digest, false)
-    FROM e LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = e.remote_id
-    ORDER BY e.id
+    SELECT %(sync)s, id, abs(hashtext(CASE WHEN remote_id = '' THEN id::text ELSE remote_id END)::bigint) %% %(shards)s,
+           remote_id, same
+    FROM judged ORDER BY id
     ON CONFLICT (sync_id, event_id) DO NOTHING
 )
 INSERT INTO syncline_latest (sync_id, key, digest, event_id)
-SELECT %(sync)s, remote_id, digest, id FROM e WHERE from_last = 1 AND remote_id <> ''
-ORDER BY remote_id
+SELECT DISTINCT ON (remote_id) %(sync)s, remote_id, digest, id FROM judged
+WHERE remote_id <> '' AND NOT same AND NOT late
+ORDER BY remote_id, id DESC
 ON CONFLICT (sync_id, key) DO UPDATE SET digest = excluded.digest, event_id = excluded.event_id
 """
 

@@ -143,7 +143,7 @@ class ApacheKafka(Broker):
     def _format(self) -> None:
         shutil.rmtree(self.home / "data", ignore_errors=True)  # a half-made one
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        arguments = ("format", "-t", cluster, "-c", str(self.home / "server.properties"))
+        arguments = ("format", f"--cluster-id={cluster}", "-c", str(self.home / "server.properties"))  # it may begin with "-"
         done = subprocess.run(self._java("kafka.tools.StorageTool", *arguments), capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerError(f"{self.name} could not make its storage in {self.home}: {(done.stderr or done.stdout)[-2000:]}")

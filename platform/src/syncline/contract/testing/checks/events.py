@@ -136,8 +136,8 @@ def webhook_answer(lab: Lab) -> None:
         told_anyway = delivery.challenge and delivery.challenge in said[Receipt.REFUSED].body
         expect(not told_anyway, "A delivery that is not genuine gets its challenge back.")
         if lab.info.answers_unread:
-            alike = {_answer(lab, request, (), receipt) for receipt in (Receipt.STORED, Receipt.UNREADABLE)}
-            expect(alike == {said[Receipt.STORED]}, "`answers_unread` is promised, but the answer depends on what was read.")
+            unread = [_answer(lab, request, (), receipt) for receipt in (Receipt.STORED, Receipt.UNREADABLE)]
+            expect(unread == [said[Receipt.STORED]] * 2, "`answers_unread` is promised, but the answer depends on what was read.")
         strange = replace(request, headers={}, body=b"\xff\x00", url="https://syncline.example/in/k3y?%FF=%00&challenge")
         for receipt in Receipt:
             _answer(lab, strange, (), receipt)
