@@ -1,7 +1,9 @@
 """How fast do the messages of a topic become licences, with the ledger, beside a bare consumer that copies them into a table?
 
 One partition, one process each, the same messages of about 300 bytes: customers whose products change. The bare loop takes
-confluent-kafka's batches, parses each message and writes its columns by COPY, with the position in the same transaction.
+confluent-kafka's batches, parses each message and writes its columns by COPY, with the position in the same transaction: a row
+for each message, where ours brings customers, licences, their history and the ledger up to date. Beside it two libraries
+(`make bench-peers`), see `stream_libraries`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from syncline.ledger.pulled import Checkpoint
@@ -29,9 +30,10 @@ from syncline.runs.stream.keeping import Keeper
 from syncline_host.demo_events import scenario
 from syncline_licensing.models import Customer
 
+from tests.benchmarks import stream_libraries as libraries
+from tests.benchmarks.broker import broker
 from tests.benchmarks.harness import Figures, bench
-from tests.benchmarks.register import empty
-from tests.services.kafka.service import given, start
+from tests.benchmarks.tables import empty_all
 
 MESSAGES = int(os.environ.get("STREAM_MESSAGES", "50000"))
 CUSTOMERS = 5000
@@ -40,20 +42,14 @@ ROUNDS = 2
 
 @bench("stream-to-postgres")
 def stream_to_postgres() -> Figures:
-    if found := given():
+    with broker() as found:
         return measured(found.servers, found.name)
-    process, found = start()
-    try:
-        return measured(found.servers, found.name)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def measured(servers: str, broker: str) -> Figures:
     ours, bare, cpu = [], [], []
+    topic = filled(servers)
     for _ in range(ROUNDS):
-        topic = filled(servers)
         bare.append(bare_loop(servers, topic))
         seconds, used = taken_in(servers, topic)
         ours.append(seconds)
@@ -63,9 +59,18 @@ def measured(servers: str, broker: str) -> Figures:
         "ratio_to_bare": round(min(bare) / min(ours), 3),
         "bare_per_s": round(MESSAGES / min(bare)),
         "cpu_s_per_1000": round(min(cpu) / MESSAGES * 1000, 3),
+        **beside(servers, topic, MESSAGES / min(ours)),
         "messages": MESSAGES,
         "broker": broker,
     }
+
+
+def beside(servers: str, topic: str, ours: float) -> Figures:
+    """The other libraries' figures, and what is left out because one is not installed."""
+    customers = len({key for key, _ in messages()})
+    found = {one.name: one.per_second(servers, topic, MESSAGES, customers) for one in libraries.ALL if one.there}
+    ratios = {f"ratio_to_{name}": round(ours / theirs, 2) for name, theirs in found.items()}
+    return {**ratios, **{f"{name}_per_s": round(theirs) for name, theirs in found.items()}, **libraries.left_out()}
 
 
 def messages() -> Iterator[tuple[str, bytes]]:
@@ -160,10 +165,3 @@ def _carry(claim: Any, stop: threading.Event, wake: threading.Event) -> None:
         carry_out(claim, stop, wake)
     finally:
         connections.close_all()
-
-
-def empty_all() -> None:
-    empty()
-    tables = [m._meta.db_table for m in apps.get_app_config("licensing").get_models()]
-    with connection.cursor() as cursor:
-        cursor.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE")

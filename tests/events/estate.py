@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from syncline import webserver as web
 from syncline.localdb import LocalDatabase, ensure_database
-from syncline_host import up, web
+from syncline_host import up
 from syncline_kafka.sandbox.broker import ApacheKafka, Broker
 
 from tests.chaos.house import NAME, ROOT, House

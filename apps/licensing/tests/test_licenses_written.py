@@ -122,6 +122,17 @@ def test_the_end_of_a_licence_and_of_the_terms_is_kept_with_its_moment(skus: lis
     assert history()[2:] == [(None, False), ("SKU1", False)]
 
 
+def test_when_a_customer_was_first_seen_and_signed_the_terms_stays(skus: list[Sku]) -> None:
+    write(told(1, SKU1=True))
+    write(told(50, SKU1=False))
+    customer, first = Customer.objects.get(), NOON + dt.timedelta(seconds=1)
+    assert (customer.first_seen, customer.terms_since) == (first, first)
+    assert customer.last_seen == NOON + dt.timedelta(seconds=50)
+    write(told(51, signed=False), told(52))
+    assert Customer.objects.get().terms_since == NOON + dt.timedelta(seconds=52)
+    assert Customer.objects.get().first_seen == first
+
+
 def test_what_a_message_does_not_tell_stays(skus: list[Sku]) -> None:
     write(told(1, SKU1=True, SKU2=True))
     change = told(2, SKU2=False)

@@ -45,7 +45,6 @@ class Customer(models.Model):
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["last_seen"], name="licensing_last_seen")]
 
     def __str__(self) -> str:
         return self.name or self.salesforce_id
@@ -97,13 +96,21 @@ class LicenseChange(models.Model):
     """A licence began or ended; without a product: the terms were signed, or hold no more. Written once, never changed.
 
     `tx`: the transaction that wrote it. Ids are given out in another order than transactions end in, so whoever reads on from
-    where he was goes by `tx` and id, up to the oldest transaction that still runs.
+    where he was goes by `tx` and id, up to the oldest transaction that still runs. The database does not check customer and
+    product of each row: whoever writes one holds the customer, and of each product it has the licence, which is checked.
     """
 
     id = models.BigAutoField(primary_key=True)
-    customer = models.ForeignKey(Customer, models.PROTECT, related_name="changes", db_index=False)
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="changes", db_index=False, db_constraint=False)
     sku = models.ForeignKey(
-        Sku, models.PROTECT, null=True, blank=True, related_name="changes", verbose_name="SKU", db_index=False
+        Sku,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="changes",
+        verbose_name="SKU",
+        db_index=False,
+        db_constraint=False,
     )
     active = models.BooleanField()
     at = models.DateTimeField()

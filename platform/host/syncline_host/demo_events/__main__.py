@@ -30,7 +30,7 @@ def main() -> int:
     from .processes import NotUp
 
     try:
-        return _run(servers, os.environ.get("SYNCLINE_BROKER_NAME", servers), int(os.environ.get("MESSAGES", "5000")))
+        return _run(servers, os.environ.get("SYNCLINE_BROKER_NAME", servers), int(os.environ.get("MESSAGES") or "5000"))
     except (SynclineError, NotUp) as error:
         sys.stderr.write(f"The demo stopped: {error}\n")
         return 1

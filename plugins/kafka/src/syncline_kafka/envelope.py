@@ -15,7 +15,7 @@ from cloudevents.core.v1.event import CloudEvent
 from confluent_kafka import Message as Raw
 from syncline.contract import Change, Code, Message, ObjectType, Property, RecordRejected, RemoteRecord, Value
 
-from .values import WHOLE, read, text, wire
+from .values import AS_THEY_ARE, WHOLE, read, text, wire
 
 FORMAT: Final = JSONFormat()
 JSON: Final = "application/json"
@@ -76,34 +76,34 @@ class Reader:
     """Reads the messages of one topic for the properties that are wanted."""
 
     def __init__(self, object_type: ObjectType, names: Iterable[str]) -> None:
-        self._wanted = [object_type.property(name) or Property(name, name) for name in names if name != WHOLE]
+        wanted = [object_type.property(name) or Property(name, name) for name in names if name != WHOLE]
+        self._wanted = [(one.name, AS_THEY_ARE.get(one.kind), one) for one in wanted]
         self._whole = WHOLE in names
 
     def record(self, raw: Raw) -> RemoteRecord:
-        headers = {name: _text(value) for name, value in _pairs(raw)}
-        body, key, at = raw.value(), raw.key(), _stamped(raw.timestamp()[1])
-        told: Mapping[str, Any] = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
+        told, headers = _headers(raw)
+        value, key, at = raw.value(), raw.key(), _stamped(raw.timestamp()[1])
         properties, problem = dict[str, Value](), ""
         try:
-            if body is not None:
-                if headers.get("content-type", "").startswith(STRUCTURED):
-                    told, body = _opened(body)
+            if value is not None:
+                body = value
+                if headers and headers.get("content-type", "").startswith(STRUCTURED):
+                    told, body = _opened(value)
                 properties = self._properties(body)
         except ValueError as error:
             problem = str(error)
         message = Message(
-            id=str(told.get("id", "")),
-            key=None if key is None else _text(key),
-            sequence=_whole_number(told.get("sequence")),
-            type=str(told.get("type", "")),
-            source=str(told.get("source", "")),
-            at=_moment(told.get("time")) or at,
-            headers={name: value for name, value in headers.items() if not name.startswith("ce_")},
-            body=raw.value() or b"",
-            problem=problem,
+            str(told.get("id", "")),
+            None if key is None else _text(key),
+            _whole_number(told.get("sequence")),
+            str(told.get("type", "")),
+            str(told.get("source", "")),
+            _moment(told.get("time")) or at,
+            headers,
+            value or b"",
+            problem,
         )
-        place = f"{raw.partition()}:{raw.offset()}"
-        return RemoteRecord(place, properties, archived=raw.value() is None, modified_at=at, message=message)
+        return RemoteRecord(f"{raw.partition()}:{raw.offset()}", properties, value is None, at, message=message)
 
     def _properties(self, body: bytes) -> dict[str, Value]:
         """ValueError, with a sentence, when they cannot be read."""
@@ -115,7 +115,11 @@ class Reader:
         if type(value) is not dict and (self._wanted or type(value) is not list):
             raise ValueError("The message is JSON, but no object with properties.")
         fields: Any = value
-        return found | {one.name: read(one, fields[one.name]) for one in self._wanted if one.name in fields}
+        for name, plain, one in self._wanted:
+            if name in fields:
+                given = fields[name]
+                found[name] = fields[name] if type(given) is plain else read(one, given)
+        return found
 
 
 def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
@@ -129,9 +133,17 @@ def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
     return event.get_attributes(), own
 
 
-def _pairs(raw: Raw) -> list[tuple[str, Any]]:
-    told: Any = raw.headers()  # a list whenever they come from a broker
-    return told or []
+def _headers(raw: Raw) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """The attributes of a CloudEvent in binary mode, and the others."""
+    attributes: dict[str, str] = {}
+    others: dict[str, str] = {}
+    pairs: Any = raw.headers()  # a list whenever they come from a broker
+    for name, value in pairs or ():
+        if name.startswith("ce_"):
+            attributes[name[3:]] = _text(value)
+        else:
+            others[name] = _text(value)
+    return attributes, others
 
 
 def _text(raw: Any) -> str:
@@ -160,8 +172,10 @@ def _stamped(milliseconds: int) -> dt.datetime | None:
 
 
 def _moment(told: Any) -> dt.datetime | None:
+    if not told:
+        return None
     try:
-        found = told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told or "")
+        found = told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told)
         return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
     except (ValueError, OverflowError):
         return None

@@ -139,7 +139,7 @@ class Reading:
         return Page(records, str(self._next), behind=max(high - self._next, 0), gap=gap)
 
     def _publish(self) -> None:
-        """The host asks for the next page when it has stored this one; for lag tools only."""
+        """For lag tools only: the host takes the next page when it has read this one, and stores it moments later."""
         if self._group:
             self._consumer.commit(offsets=[self._place()], asynchronous=True)
 

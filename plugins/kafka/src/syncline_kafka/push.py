@@ -15,6 +15,7 @@ from .envelope import packed
 from .errors import DENIED, MISSING, code_of, failure
 
 WAIT_S: Final = 16.0  # longer than the producer's own time-out, shorter than the host's for a call
+SHARED_S: Final = 0.005  # another thread's poll may be told what this one waits for, which does not end the wait
 BATCH: Final = 500
 #: The broker or the client refused it, and will again.
 REFUSED: Final = frozenset(
@@ -69,7 +70,7 @@ class Batch:
         while len(self.results) < len(self._sent) or any(key not in self.results for key in self._sent):
             if time.monotonic() > self._until:
                 break
-            self._producer.poll(0.05)
+            self._producer.poll(SHARED_S)
             if self._failed and not self._purged:
                 self._purged = True
                 self._producer.purge(in_queue=True, in_flight=False, blocking=False)

@@ -71,6 +71,10 @@ READ: Final[Mapping[Kind, Callable[[Any], Value]]] = {
 }
 
 
+#: JSON's own values of these are canonical.
+AS_THEY_ARE: Final[Mapping[Kind, type]] = {Kind.STRING: str, Kind.CHOICE: str, Kind.BOOLEAN: bool}
+
+
 def read(found: Property, value: Any) -> Value:
     """ValueError, with a sentence, when it is not what the property holds."""
     try:

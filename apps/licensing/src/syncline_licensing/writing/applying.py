@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from syncline.contract import Code, Status
 
@@ -15,17 +15,16 @@ from .reading import MOST_FLAGS, Refused, Told, looks_like_sku
 OLDEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
-@dataclass(slots=True)
-class Licence:
+class Licence(NamedTuple):
+    """As a batch leaves it."""
+
     active: bool
     since: dt.datetime
     until: dt.datetime | None
     event: str
-    changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """One row of the history. `sku`: None for the terms."""
 
     customer: int
@@ -38,17 +37,22 @@ class Happened:
 
 @dataclass(slots=True)
 class Customer:
-    """`first_seen`, `last_seen`: None until a message was applied. `licences`: by product."""
+    """`last_seen`: None until a message was applied. `held`: product → since when it is licensed.
+
+    What the batch changes: `terms_since`, if they were signed by it; `first_seen`, if it has the first message; `last_event`, and
+    `licences`, by product.
+    """
 
     id: int
     texts: dict[str, str]
     signed: bool
-    terms_since: dt.datetime | None
     flags: dict[str, bool]
     sequence: int | None
-    last_event: str
-    first_seen: dt.datetime | None
     last_seen: dt.datetime | None
+    held: dict[int, dt.datetime] = field(default_factory=dict)
+    terms_since: dt.datetime | None = None
+    first_seen: dt.datetime | None = None
+    last_event: str = ""
     licences: dict[int, Licence] = field(default_factory=dict)
     touched: bool = False
 
@@ -82,7 +86,8 @@ def apply(customer: Customer, told: Told, world: World, outcome: Outcome) -> Sta
     customer.touched = True
     customer.sequence = customer.sequence if told.sequence is None else told.sequence
     customer.last_event, customer.last_seen = told.event, at
-    customer.first_seen = customer.first_seen or at
+    if first:
+        customer.first_seen = at
     return Status.CREATED if first else Status.UPDATED if changed else Status.UNCHANGED
 
 
@@ -121,11 +126,12 @@ def _licences(customer: Customer, told: Told, world: World, outcome: Outcome, at
     changed = False
     for code, wanted in told.flags.items():
         sku = world.skus.get(code)
-        held = None if sku is None else customer.licences.get(sku)
-        if sku is None or wanted == (held is not None and held.active):
+        if sku is None or wanted == (sku in customer.held):
             continue
-        since = at if wanted or held is None else held.since
-        customer.licences[sku] = Licence(wanted, since, None if wanted else at, told.event, changed=True)
+        if wanted:
+            customer.held[sku] = at
+        since = at if wanted else customer.held.pop(sku)
+        customer.licences[sku] = Licence(wanted, since, None if wanted else at, told.event)
         outcome.history.append(Happened(customer.id, sku, wanted, at, told.sequence, told.event))
         changed = True
     return changed

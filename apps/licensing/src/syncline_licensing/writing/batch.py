@@ -21,7 +21,7 @@ def write(changes: Sequence[LocalChange], info: DatasetInfo) -> list[Written]:
     ids = {told.salesforce_id for told in asked if isinstance(told, Told)}
     customers, outcome = tables.locked(ids) if ids else {}, Outcome()
     written = [_applied(told, customers, world, outcome) for told in asked]
-    tables.store([one for one in customers.values() if one.touched], outcome.history, outcome.unknown)
+    tables.store([one for one in customers.values() if one.touched], outcome)
     return written
 
 

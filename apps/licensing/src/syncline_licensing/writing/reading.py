@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from syncline.contract import Code, DatasetInfo, LocalChange, Op, RecordError, Value
@@ -27,8 +26,7 @@ class Refused(Exception):
         self.error = RecordError(code, message, field)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """`texts`, `signed`, `flags`: only what the message tells. `at`: as it says, however odd; None when it does not."""
 
     token: str
@@ -68,7 +66,7 @@ def read(change: LocalChange, rules: Rules) -> Told:
 
 
 def looks_like_sku(name: str) -> bool:
-    return _SKU.fullmatch(name) is not None
+    return name.startswith("SKU") and _SKU.fullmatch(name) is not None
 
 
 def _unwritable(values: Mapping[str, Value], rules: Rules) -> Refused:
@@ -93,6 +91,8 @@ def _id(value: Value) -> str:
 def _text(value: Value, field: str) -> str:
     if value is None:
         return ""
+    if type(value) is str and len(value) <= LONGEST and value.isascii() and "\0" not in value:
+        return value
     if not isinstance(value, str):
         raise Refused(Code.INVALID_VALUE, f"{field} is no text. Correct it there, or map another property.", field)
     if len(value) > LONGEST:
@@ -127,11 +127,17 @@ def _signed(value: Value) -> bool | None:
 def _flags(value: Value, codes: Collection[str]) -> Mapping[str, bool]:
     if value is None:
         return {}
-    told = _object(value)
-    if wrong := [name for name, one in told.items() if not isinstance(one, bool) and (name in codes or looks_like_sku(name))]:
+    flags: dict[str, bool] = {}
+    wrong: list[str] = []
+    for name, one in _object(value).items():
+        if isinstance(one, bool):
+            if len(name) <= LONGEST and "\0" not in name:
+                flags[name] = one
+        elif name in codes or looks_like_sku(name):
+            wrong.append(name)
+    if wrong:
         sentence = f"{', '.join(sorted(wrong)[:5])} must be true or false. Correct it there."
         raise Refused(Code.INVALID_VALUE, sentence, "flags")
-    flags = {name: one for name, one in told.items() if isinstance(one, bool) and len(name) <= LONGEST and "\0" not in name}
     if len(flags) > MOST_FLAGS:
         raise Refused(Code.TOO_LONG, f"The message has {len(flags)} flags; at most {MOST_FLAGS} are kept here.", "flags")
     return flags

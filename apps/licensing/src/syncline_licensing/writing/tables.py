@@ -8,7 +8,9 @@ from typing import Any, Final
 import orjson
 from django.db import connection
 
-from .applying import Customer, Happened, Licence, World
+from . import arrays
+from .applying import Customer, Happened, Outcome, World
+from .reading import TEXTS
 
 #: Whoever adds a product waits for the batches that do not know it yet, and those that follow wait for the product.
 SKUS_LOCK: Final = 1_818_846_057
@@ -26,18 +28,19 @@ ON CONFLICT (salesforce_id) DO NOTHING RETURNING id
 """
 
 _LOCK = """
-SELECT id, salesforce_id, name, account_manager, sales_engineer_id, signed_tos, terms_since, flags::text, sequence, last_event,
-       first_seen, last_seen
-FROM licensing_customer WHERE salesforce_id = ANY(%s) ORDER BY salesforce_id FOR NO KEY UPDATE
+SELECT id, salesforce_id, name, account_manager, sales_engineer_id, signed_tos, flags::text, sequence, last_seen
+FROM licensing_customer WHERE salesforce_id = ANY(%s::text[]) ORDER BY salesforce_id FOR NO KEY UPDATE
 """
 
-_LICENCES = "SELECT customer_id, sku_id, active, since, until, last_event FROM licensing_license WHERE customer_id = ANY(%s)"
+# A statement of its own, after the lock: what the batch before has committed is in it.
+_LICENCES = "SELECT customer_id, sku_id, since FROM licensing_license WHERE customer_id = ANY(%s::bigint[]) AND active"
 
+# The terms hold since this batch, or since whenever they did. A customer has been seen first by then, or this is the first time.
 _CUSTOMERS = """
 UPDATE licensing_customer c SET
     name = v.name, account_manager = v.account_manager, sales_engineer_id = v.sales_engineer_id, signed_tos = v.signed_tos,
-    terms_since = v.terms_since, flags = v.flags::jsonb, sequence = v.sequence, last_event = v.last_event,
-    first_seen = v.first_seen, last_seen = v.last_seen
+    terms_since = CASE WHEN v.signed_tos THEN coalesce(v.terms_since, c.terms_since) END, flags = v.flags::jsonb,
+    sequence = v.sequence, last_event = v.last_event, first_seen = coalesce(v.first_seen, c.first_seen), last_seen = v.last_seen
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::timestamptz[], %s::text[], %s::bigint[], %s::text[],
             %s::timestamptz[], %s::timestamptz[])
     AS v (id, name, account_manager, sales_engineer_id, signed_tos, terms_since, flags, sequence, last_event, first_seen,
@@ -77,46 +80,81 @@ def locked(ids: Collection[str]) -> dict[str, Customer]:
     """Those customers, new ones too, nobody else's until the transaction ends; in one order, so that no two batches wait for
     each other.
     """
+    asked = arrays.texts(sorted(ids))
     with connection.cursor() as cursor:
-        cursor.execute(_INVENT, [sorted(ids)])
+        cursor.execute(_INVENT, [asked])
         new = {row[0] for row in cursor.fetchall()}
-        cursor.execute(_LOCK, [sorted(ids)])
+        cursor.execute(_LOCK, [asked])
         found = {row[1]: _customer(row, new=row[0] in new) for row in cursor.fetchall()}
         by_key = {one.id: one for one in found.values()}
-        cursor.execute(_LICENCES, [list(by_key)])
-        for customer, sku, active, since, until, event in cursor.fetchall():
-            by_key[customer].licences[sku] = Licence(active, since, until, event)
+        cursor.execute(_LICENCES, [arrays.numbers(by_key)])
+        for customer, sku, since in cursor.fetchall():
+            by_key[customer].held[sku] = since
     return found
 
 
 def _customer(row: Sequence[Any], *, new: bool) -> Customer:
-    key, _, name, manager, engineer, signed, terms_since, flags, sequence, event, first, last = row
+    key, _, name, manager, engineer, signed, flags, sequence, last = row
     texts = {"name": name, "account_manager": manager, "sales_engineer_id": engineer}
-    seen = (None, None) if new else (first, last)
-    return Customer(key, texts, signed, terms_since, orjson.loads(flags), sequence, event, *seen)
+    return Customer(key, texts, signed, orjson.loads(flags), sequence, None if new else last)
 
 
-def store(customers: Collection[Customer], history: Sequence[Happened], unknown: Mapping[str, int]) -> None:
+def store(customers: Sequence[Customer], outcome: Outcome) -> None:
     with connection.cursor() as cursor:
-        _many(cursor, _CUSTOMERS, [_row(one) for one in customers])
-        licences = [
-            (one.id, sku, held.active, held.since, held.until, held.event)
-            for one in customers
-            for sku, held in one.licences.items()
-            if held.changed
-        ]
-        _many(cursor, _LICENSE, licences)
-        _many(cursor, _HISTORY, [(h.customer, h.sku, h.active, h.at, h.sequence, h.event) for h in history])
-        _many(cursor, _UNKNOWN, sorted(unknown.items()))
+        for statement, columns in (
+            (_CUSTOMERS, _customers(customers)),
+            (_LICENSE, _licences(customers)),
+            (_HISTORY, _history(outcome.history)),
+            (_UNKNOWN, _unknown(outcome.unknown)),
+        ):
+            if columns:
+                cursor.execute(statement, columns)
 
 
-def _row(one: Customer) -> tuple[Any, ...]:
-    texts, flags = one.texts, orjson.dumps(one.flags).decode()
-    names = texts["name"], texts["account_manager"], texts["sales_engineer_id"]
-    rest = one.sequence, one.last_event, one.first_seen, one.last_seen
-    return one.id, *names, one.signed, one.terms_since, flags, *rest
+def _customers(them: Sequence[Customer]) -> list[str]:
+    if not them:
+        return []
+    return [
+        arrays.numbers([one.id for one in them]),
+        *(arrays.texts([one.texts[name] for one in them]) for name in TEXTS),
+        arrays.booleans([one.signed for one in them]),
+        arrays.moments([one.terms_since for one in them]),
+        arrays.texts([orjson.dumps(one.flags).decode() for one in them]),
+        arrays.numbers([one.sequence for one in them]),
+        arrays.texts([one.last_event for one in them]),
+        arrays.moments([one.first_seen for one in them]),
+        arrays.moments([one.last_seen for one in them]),
+    ]
 
 
-def _many(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+def _licences(customers: Sequence[Customer]) -> list[str]:
+    found = [(one.id, sku, licence) for one in customers for sku, licence in one.licences.items()]
+    if not found:
+        return []
+    keys, skus, licences = zip(*found, strict=True)
+    return [
+        arrays.numbers(keys),
+        arrays.numbers(skus),
+        arrays.booleans([one.active for one in licences]),
+        arrays.moments([one.since for one in licences]),
+        arrays.moments([one.until for one in licences]),
+        arrays.texts([one.event for one in licences]),
+    ]
+
+
+def _history(rows: Sequence[Happened]) -> list[str]:
+    if not rows:
+        return []
+    customers, skus, active, at, sequences, events = zip(*rows, strict=True)
+    return [
+        arrays.numbers(customers),
+        arrays.numbers(skus),
+        arrays.booleans(active),
+        arrays.moments(at),
+        arrays.numbers(sequences),
+        arrays.texts(events),
+    ]
+
+
+def _unknown(codes: Mapping[str, int]) -> list[str]:
+    return [arrays.texts(codes), arrays.numbers(codes.values())] if codes else []

@@ -5,14 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from django.db import connections
 
 from syncline.contract import Page, Permanent, RemoteRecord, Retryable
 from syncline.ledger.storable import storable
+
+T = TypeVar("T")
 
 LOT = 1000
 """Records that are stored together at most, when they come faster than they can be stored."""
@@ -97,15 +100,8 @@ def ahead(pages: Iterable[Page], look: Look = lambda _record: None) -> Iterator[
 
     `look`: at each record, in that thread.
     """
-    waiting: queue.Queue[_Asked | _Ended] = queue.Queue(AHEAD)
-    stop = threading.Event()
-    thread = threading.Thread(target=_read, args=(pages, look, waiting, stop), name="pull", daemon=True)
-    thread.start()
-    try:
-        yield _lots(waiting)
-    finally:
-        stop.set()
-        thread.join()
+    with together(_asked(pages, look), lambda one: len(one.page.records), LOT, AHEAD) as batches:
+        yield (_lot(batch) for batch in batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,52 +110,93 @@ class _Asked:
     at: float
 
 
-def _read(pages: Iterable[Page], look: Look, waiting: queue.Queue[_Asked | _Ended], stop: threading.Event) -> None:
-    ended, asked = _Ended(), time.monotonic()
+def _asked(pages: Iterable[Page], look: Look) -> Iterator[_Asked]:
+    asked = time.monotonic()
     try:
         for page in pages:
             for record in page.records:
                 look(record)
-            if not _put(waiting, _Asked(page, asked), stop):
-                break
+            yield _Asked(page, asked)
             asked = time.monotonic()
-    except Exception as error:  # noqa: BLE001 - raised where the lots are used
+    finally:
+        close(pages)
+
+
+def _lot(batch: Sequence[_Asked]) -> Lot:
+    records, nameless = tidy(record for one in batch for record in one.page.records)
+    return Lot(records, batch[-1].page.position, nameless, batch[0].at)
+
+
+@contextmanager
+def together(items: Iterable[T], size: Callable[[T], int], most: int, waiting: int) -> Iterator[Iterator[list[T]]]:
+    """Those that are there, again and again: a thread of its own makes them, and has up to `waiting` more in store.
+
+    `size`: of one. No batch is longer than `most` by more than its last item. An error of theirs comes after what was made
+    before it.
+    """
+    made: queue.Queue[T | _Ended] = queue.Queue(waiting)
+    stop = threading.Event()
+    thread = threading.Thread(target=_make, args=(items, made, stop), name="pull", daemon=True)
+    thread.start()
+    try:
+        yield _batches(made, size, most)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _make(items: Iterable[T], made: queue.Queue[T | _Ended], stop: threading.Event) -> None:
+    ended = _Ended()
+    try:
+        for item in items:
+            if not _put(made, item, stop):
+                break
+    except Exception as error:  # noqa: BLE001 - raised where the batches are used
         ended = _Ended(error)
     finally:
-        if close := getattr(pages, "close", None):
-            close()
+        close(items)
         connections.close_all()
-    _put(waiting, ended, stop)
+    _put(made, ended, stop)
 
 
-def _put(waiting: queue.Queue[_Asked | _Ended], item: _Asked | _Ended, stop: threading.Event) -> bool:
+def close(items: Iterable[object]) -> None:
+    """At once, and not whenever it is collected: a connector holds a connection in it."""
+    if isinstance(items, Generator):
+        items.close()
+
+
+def _put(made: queue.Queue[T | _Ended], item: T | _Ended, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:
-            waiting.put(item, timeout=0.1)
+            made.put(item, timeout=0.1)
             return True
         except queue.Full:
             continue
     return False
 
 
-def _lots(waiting: queue.Queue[_Asked | _Ended]) -> Iterator[Lot]:
+def _batches(made: queue.Queue[T | _Ended], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
     ended: _Ended | None = None
     while ended is None:
-        pages: list[_Asked] = []
-        item = waiting.get()
-        while True:
-            if isinstance(item, _Ended):
-                ended = item
-                break
-            pages.append(item)
-            if sum(len(one.page.records) for one in pages) >= LOT:
-                break
-            try:
-                item = waiting.get_nowait()
-            except queue.Empty:
-                break
-        if pages:
-            records, nameless = tidy(record for one in pages for record in one.page.records)
-            yield Lot(records, pages[-1].page.position, nameless, pages[0].at)
+        item = made.get()
+        if isinstance(item, _Ended):
+            ended = item
+        else:
+            batch, ended = _batch(made, item, size, most)
+            yield batch
     if ended.error is not None:
         raise ended.error
+
+
+def _batch(made: queue.Queue[T | _Ended], first: T, size: Callable[[T], int], most: int) -> tuple[list[T], _Ended | None]:
+    batch, total = [first], size(first)
+    while total < most:
+        try:
+            item = made.get_nowait()
+        except queue.Empty:
+            break
+        if isinstance(item, _Ended):
+            return batch, item
+        batch.append(item)
+        total += size(item)
+    return batch, None

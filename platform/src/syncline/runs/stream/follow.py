@@ -22,6 +22,7 @@ from syncline.ledger.pulled import Checkpoint
 from syncline.runs.models import RunPart
 from syncline.runs.pull import arriving, asking, ground
 from syncline.runs.pull.ground import Ground
+from syncline.runs.pull.pages import close
 from syncline.runs.queue import QUEUE
 
 from . import receive
@@ -50,7 +51,7 @@ def follow(job: StreamJob) -> None:
             if job.interrupted():
                 return
     finally:
-        receive.close(listing)
+        close(listing)
 
 
 def _store(job: StreamJob, opened: Ground, page: Page) -> None:

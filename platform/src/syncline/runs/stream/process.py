@@ -17,6 +17,7 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
+from syncline.background.processes import keep_what_is_loaded
 from syncline.runs import inbox
 from syncline.runs.models import RunPart
 
@@ -54,6 +55,7 @@ class Stream:
         """Until asked to stop: 0, or 1 when parts did not stop in time."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked)
+        keep_what_is_loaded()
         return self.work()
 
     def _asked(self, _number: int, _frame: FrameType | None) -> None:

@@ -7,7 +7,8 @@ kept whole, with its reason, and the rest goes on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection, transaction
@@ -21,10 +22,17 @@ from syncline.ledger.pulled import Checkpoint
 from syncline.ledger.records import Outcome, Problem
 from syncline.runs import crash
 from syncline.runs.pull.local import Writer
+from syncline.runs.pull.pages import close, together
 from syncline.syncs.engine.inbound import InboundMapping
 
 from . import dead_letters
 from .job import StreamJob
+
+LOT: Final = 5000
+"""Records that are stored together at most, about, when they come faster than they can be stored."""
+
+AHEAD: Final = 4
+"""Pages that are read while others are stored."""
 
 UNREADABLE: Final = "unreadable"
 TOMBSTONE: Final = "tombstone"
@@ -37,29 +45,55 @@ def take_in(job: StreamJob) -> None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
     here = Receiver(job, inbound)
     here.publish_dead()
-    for page in _pages(job, inbound):
-        if page.records or page.gap:
-            here.store(page)
-        job.gauge.saw(len(page.records), page.behind)
-        if job.interrupted():
-            return
+    with together(here.arriving(_pages(job, inbound)), lambda one: len(one.page.records), LOT, AHEAD) as batches:
+        for one in (one for batch in batches for one in joined(batch)):
+            if one.page.records or one.page.gap:
+                here.store(one)
+            job.gauge.saw(len(one.page.records), one.page.behind)
+            if job.interrupted():
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A page, what is to be written of it, what cannot be, and how many of its records the filter leaves out."""
+
+    page: Page
+    changes: Sequence[LocalChange]
+    dead: Sequence[Dead]
+    outside: int
+
+
+def joined(batch: Sequence[Arrived]) -> list[Arrived]:
+    """As one, up to a page with a gap: after that the same places may come again."""
+    found: list[list[Arrived]] = []
+    for one in batch:
+        if one.page.gap or not found:
+            found.append([])
+        found[-1].append(one)
+    return [_one(some) for some in found]
+
+
+def _one(some: Sequence[Arrived]) -> Arrived:
+    if len(some) == 1:
+        return some[0]
+    pages = [one.page for one in some]
+    reached = [page.position for page in pages if page.position is not None]
+    page = Page(
+        [record for page in pages for record in page.records],
+        reached[-1] if reached else None,
+        behind=pages[-1].behind,
+        gap=pages[0].gap,
+    )
+    changes, dead = [c for one in some for c in one.changes], [d for one in some for d in one.dead]
+    return Arrived(page, changes, dead, sum(one.outside for one in some))
 
 
 def _pages(job: StreamJob, inbound: InboundMapping) -> Iterator[Page]:
     request = PullRequest(
         properties=inbound.properties, position=position(job) or None, partition=job.part.partition, follow=True
     )
-    pages: Iterator[Page] = iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=request))
-    try:
-        yield from pages
-    finally:
-        close(pages)
-
-
-def close(pages: Iterator[Page]) -> None:
-    """At once, and not whenever it is collected: a connector holds a connection in it."""
-    if isinstance(pages, Generator):
-        pages.close()
+    return iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=request))
 
 
 def position(job: StreamJob) -> str:
@@ -72,20 +106,27 @@ class Receiver:
         self._job, self._inbound = job, inbound
         self._writer = Writer(job.source.dataset, job.sync.connection.owner)
 
-    def store(self, page: Page) -> None:
-        job = self._job
-        changes, dead, outside = self._sorted(page.records)
+    def arriving(self, pages: Iterator[Page]) -> Iterator[Arrived]:
+        try:
+            for page in pages:
+                yield Arrived(page, *self._sorted(page.records))
+        finally:
+            close(pages)
+
+    def store(self, arrived: Arrived) -> None:
+        job, page = self._job, arrived.page
         crash.point("stream.before")
         with transaction.atomic(), connection.cursor() as cursor:
             writer.hold(cursor, job.claim.fence, "FOR NO KEY UPDATE")
-            answers = self._writer.write(changes)
+            answers = self._writer.write(arrived.changes)
+            dead = [*arrived.dead]
             dead += [_refusal(r, answers[r.id]) for r in page.records if _is_refused(answers.get(r.id))]
             message_writer.take(cursor, job.sync.pk, job.run.pk, self._taken(page.records, answers))
             message_writer.bury(cursor, job.sync.pk, job.run.pk, job.part.partition, dead)
             note_gap(cursor, job, page.gap)
             move(cursor, job, page)
             counts = _counted(answers.values())
-            counts.update(read=len(page.records), excluded=outside, rejected=len(dead) - counts["rejected"])
+            counts.update(read=len(page.records), excluded=arrived.outside, rejected=len(dead) - counts["rejected"])
             writer.advance(cursor, job.claim.fence, counts)
         crash.point("stream.after")
         if dead:

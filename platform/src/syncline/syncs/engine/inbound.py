@@ -72,7 +72,7 @@ class InboundMapping:
         self.digest = digest_of(
             [content.to_json(), [(r.remote, r.field, str(r.rule.prop.kind)) for r in rules], [r.field for r in references]]
         )
-        self._filter = filter
+        self._filter, self._read = filter, [(one, one.remote, one.rule.value) for one in rules]
 
     def map(self, properties: Mapping[str, Value]) -> Mapped:
         """Values by field. What is missing is not known there any more, and left alone here; only a new record may need it."""
@@ -81,11 +81,12 @@ class InboundMapping:
             return outside
         values: dict[str, Value] = {}
         problems: list[FieldProblem] = []
-        for one in self.rules:
+        for one, remote, read in self._read:
             try:
-                _refuse_odd(one, row[one.remote])
-                value = one.rule.value(row)
-                if one.remote in properties:
+                if type(row[remote]) not in _PLAIN:
+                    _refuse_odd(one, row[remote])
+                value = read(row)
+                if remote in properties:
                     values[one.field] = value
             except NoValue as error:
                 problems.append(error.problem)
@@ -117,8 +118,6 @@ def _print(value: Value) -> str:
 
 def _refuse_odd(rule: InboundRule, value: Value) -> None:
     """NoValue for what is no value of the contract: a connector's fault, which costs this record and no other."""
-    if type(value) in _PLAIN:
-        return
     try:
         fingerprint(value)
     except _ODD:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from syncline.contract.dataset import DatasetInfo
-from syncline.contract.values import Code, Property, Value
+from syncline.contract.values import Code, Kind, Property, Value
 
 from .canonical import CANONICAL
 from .content import NullPolicy, RuleContent, WriteMode
@@ -63,7 +64,10 @@ def compile_rule(rule: RuleContent, prop: Property, dataset: DatasetInfo, create
     source, fields = _source(rule, dataset)
     transformed = _with_steps(source, rule)
     required = prop.required and (creates or rule.null_policy == NullPolicy.CLEAR)
-    value = _value(rule, prop, source, transformed, checks(prop), required)
+    tests = checks(prop)
+    value = _value(rule, prop, source, transformed, tests, required)
+    if not rule.expression and transformed is source:
+        value = _straight(rule.source, prop, tests, value)
     return CompiledRule(
         rule.target,
         rule.label,
@@ -88,6 +92,24 @@ def _source(rule: RuleContent, dataset: DatasetInfo) -> tuple[Callable[[Row], ob
 def _with_steps(source: Callable[[Row], object], rule: RuleContent) -> Callable[[Row], object]:
     steps = compile_steps(rule.transforms)
     return source if steps is None else lambda row: steps(source(row))
+
+
+def _straight(name: str, prop: Property, tests: tuple[Check, ...], value: Callable[[Row], Value]) -> Callable[[Row], Value]:
+    """`value`, with a short way for what comes as it is to go: most values of most messages."""
+    longest = prop.schema.get("maxLength")
+    if len(tests) != isinstance(longest, int):
+        return value
+    if prop.kind is Kind.BOOLEAN and not tests:
+        return lambda row: found if type(found := row[name]) is bool else value(row)
+    if prop.kind is not Kind.STRING:
+        return value
+    most = longest if isinstance(longest, int) else sys.maxsize
+
+    def text(row: Row) -> Value:
+        found = row[name]
+        return found if type(found) is str and found.isascii() and 0 < len(found) <= most else value(row)
+
+    return text
 
 
 def _value(
