@@ -93,6 +93,15 @@ def test_what_cannot_be_taken_in_is_kept_whole_and_goes_to_the_log_for_such(worl
     assert world.counted("rejected") == 4
 
 
+def test_a_sequence_without_room_keeps_no_refused_message_from_being_kept(world: World) -> None:
+    world.stream()
+    world.topics.say("topic", "a", 2**63, partition=0, name="refused")
+    world.topics.say("topic", "b", 1, partition=0, name="fine")
+    with world.going():
+        world.until(lambda: world.here() == {"b": "fine"})
+    assert [(one.remote_id, one.sequence) for one in DeadLetter.objects.all()] == [("0:0", None)]
+
+
 def test_a_broken_log_for_refused_messages_stops_nothing(world: World) -> None:
     world.stream()
 

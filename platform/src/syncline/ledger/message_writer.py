@@ -20,6 +20,7 @@ from .storable import dumps, storable
 from .writer import LONGEST, advance, group, hold
 
 NO_MESSAGE: Final = Message()
+LARGEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _buried(one: Dead) -> tuple[Any, ...]:
         one.record.id[:200],
         storable(message.id),
         None if message.key is None else storable(message.key),
-        message.sequence,
+        _counted(message.sequence),
         message.at,
         message.body,
         dumps(dict(message.headers)),
@@ -140,6 +141,11 @@ def _buried(one: Dead) -> tuple[Any, ...]:
         one.problem.property,
         storable(one.problem.reason)[:LONGEST],
     )
+
+
+def _counted(sequence: int | None) -> int | None:
+    """None for one that has no room, so that no message keeps itself and those that follow from being kept."""
+    return None if sequence is None or abs(sequence) > LARGEST else sequence
 
 
 def _known(properties: Mapping[str, Value]) -> dict[str, Any]:
