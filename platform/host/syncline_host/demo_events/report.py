@@ -20,8 +20,9 @@ from .scenario import Scene
 # From the moment the web process had the delivery to the moment its effect was written.
 _LATENCIES = """
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY ms), percentile_disc(0.99) WITHIN GROUP (ORDER BY ms), count(*)
-FROM (SELECT extract(epoch FROM i.at - e.received_at) * 1000 AS ms
-      FROM syncline_incoming i JOIN syncline_inboxevent e ON e.id = split_part(i.message_id, ':', 2)::bigint) AS taken
+FROM (SELECT extract(epoch FROM i.at - d.received_at) * 1000 AS ms
+      FROM syncline_incoming i JOIN syncline_inboxevent e ON e.id = split_part(i.message_id, ':', 2)::bigint
+      JOIN syncline_delivery d ON d.id = e.delivery_id) AS taken
 """
 
 
