@@ -19,6 +19,7 @@ from .values import WHOLE, read, text, wire
 FORMAT: Final = JSONFormat()
 JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
+LARGEST: Final = 2**63 - 1
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -42,11 +43,14 @@ def _value(object_type: ObjectType, properties: Mapping[str, Value], message: Me
     if len(properties) == (WHOLE in properties):
         return None if whole is None else str(whole).encode()
     kinds = {one.name: one.kind for one in object_type.properties}
-    named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
-    base = orjson.loads(str(whole)) if whole is not None else {}
-    if not isinstance(base, dict):
-        raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
-    return orjson.dumps({**base, **named})
+    try:
+        named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
+        base = orjson.loads(str(whole)) if whole is not None else {}
+        if isinstance(base, dict):
+            return orjson.dumps({**base, **named})
+    except (ValueError, TypeError) as error:  # such as a number larger than JSON libraries read
+        raise RecordRejected(f"What is mapped cannot be written as JSON: {error}", code=Code.INVALID_VALUE) from error
+    raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
 
 
 def _event(message: Message, value: bytes, installation: str) -> KafkaMessage:
@@ -74,24 +78,24 @@ class Reader:
         self._whole = WHOLE in names
 
     def record(self, raw: Raw) -> RemoteRecord:
-        headers = {name: _text(value) for name, value in _pairs(raw)}
-        body, key, stamp = raw.value(), raw.key(), raw.timestamp()[1]
-        at = dt.datetime.fromtimestamp(max(stamp, 0) / 1000, dt.UTC)
-        told: Mapping[str, Any] = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
-        properties, problem = dict[str, Value](), ""
+        """Whatever somebody put into a message, it is one with a problem at worst: those behind it are to be read."""
+        at, key, problem = _produced(raw), raw.key(), ""
+        headers, told, properties = dict[str, str](), dict[str, Any](), dict[str, Value]()
         try:
-            if body is not None:
+            headers = {name: _text(value) for name, value in _pairs(raw)}
+            told = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
+            if (body := raw.value()) is not None:
                 if headers.get("content-type", "").startswith(STRUCTURED):
                     told, body = _opened(body)
                 properties = self._properties(body)
-        except ValueError as error:
-            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - it becomes the message's problem
+            problem = str(error) if type(error) is ValueError else f"The message cannot be read ({type(error).__name__})."
         message = Message(
-            id=str(told.get("id", "")),
+            id=_text(told.get("id")),
             key=None if key is None else _text(key),
             sequence=_whole_number(told.get("sequence")),
-            type=str(told.get("type", "")),
-            source=str(told.get("source", "")),
+            type=_text(told.get("type")),
+            source=_text(told.get("source")),
             at=_moment(told.get("time")) or at,
             headers={name: value for name, value in headers.items() if not name.startswith("ce_")},
             body=raw.value() or b"",
@@ -113,14 +117,22 @@ class Reader:
         return found | {one.name: read(one, fields[one.name]) for one in self._wanted if one.name in fields}
 
 
-def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
+def _opened(body: bytes) -> tuple[dict[str, Any], bytes]:
     """A CloudEvent in structured mode: its attributes, and its data as a message of their own would have it."""
     try:
         event = from_structured(KafkaMessage({}, None, body), FORMAT)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, CloudEventValidationError) as error:
+        data = event.get_data()
+        return dict(event.get_attributes()), data if isinstance(data, bytes) else orjson.dumps(data)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, CloudEventValidationError) as error:
         raise ValueError(f"The message says that it is a CloudEvent, but is none: {error}") from None
-    data = event.get_data()
-    return event.get_attributes(), data if isinstance(data, bytes) else orjson.dumps(data)
+
+
+def _produced(raw: Raw) -> dt.datetime | None:
+    """Producers may say what they like; None for what no calendar has."""
+    try:
+        return dt.datetime.fromtimestamp(max(raw.timestamp()[1], 0) / 1000, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _pairs(raw: Raw) -> list[tuple[str, Any]]:
@@ -132,20 +144,26 @@ def _text(raw: Any) -> str:
     """Without what the database cannot hold."""
     if not raw:
         return ""
-    found = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+    found = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else _encodable(str(raw))
     return found.replace("\0", "\\x00") if "\0" in found else found
 
 
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 def _whole_number(told: Any) -> int | None:
+    """None for what is none, or more than is counted anywhere here."""
     try:
-        return int(told) if told is not None and len(str(told)) < 20 else None
+        found = int(told) if isinstance(told, str | int) else LARGEST + 1
     except ValueError:
         return None
+    return found if abs(found) <= LARGEST else None
 
 
 def _moment(told: Any) -> dt.datetime | None:
     try:
         found = told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told or "")
         return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError):
         return None
