@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -20,6 +21,8 @@ from .storable import dumps, storable
 from .writer import LONGEST, advance, group, hold
 
 NO_MESSAGE: Final = Message()
+LARGEST: Final = 2**63 - 1
+LONGEST_NAME, LONGEST_CODE = 200, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def take(cursor: CursorWrapper, sync_id: int, run_id: int, taken: Sequence[Taken
         return
     with cursor.copy(_COPY) as copy:
         for one in taken:
-            copy.write_row((sync_id, run_id, one.remote_id, storable(one.message_id), one.local_key, one.status))
+            copy.write_row((sync_id, run_id, _place(one.remote_id), storable(one.message_id), one.local_key, one.status))
 
 
 _BURY = """
@@ -128,18 +131,25 @@ def bury(cursor: CursorWrapper, sync_id: int, run_id: int, partition: str, dead:
 def _buried(one: Dead) -> tuple[Any, ...]:
     message = one.message
     return (
-        one.record.id[:200],
+        _place(one.record.id),
         storable(message.id),
         None if message.key is None else storable(message.key),
-        message.sequence,
+        None if message.sequence is None or abs(message.sequence) > LARGEST else message.sequence,
         message.at,
         message.body,
         dumps(dict(message.headers)),
         dumps(_known(one.record.properties)),
-        one.problem.code,
-        one.problem.property,
+        one.problem.code[:LONGEST_CODE],
+        storable(one.problem.property)[:LONGEST_NAME],
         storable(one.problem.reason)[:LONGEST],
     )
+
+
+def _place(remote_id: str) -> str:
+    """In a length that the column takes, and still each its own."""
+    if len(remote_id) <= LONGEST_NAME:
+        return storable(remote_id)
+    return f"sha256:{sha256(remote_id.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _known(properties: Mapping[str, Value]) -> dict[str, Any]:
