@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
+from django.db.models.functions import Now
 from syncline.contract import ObjectType, Page, PullRequest, RemoteRecord, Value
 from syncline.ledger.models import ErrorGroup
 from syncline.ledger.pulled import Checkpoint
@@ -157,3 +159,35 @@ def test_what_cannot_be_followed_or_is_pushed_is_not_continuous(here: Following)
     here.account.types = lambda: Account.types(here.account)  # type: ignore[method-assign]
     with pytest.raises(MappingInvalid, match="cannot be followed"):
         here.sync()
+
+
+def listed(here: Following) -> Sync:
+    sync = here.sync()
+    here.account.tell()
+    here.go(lambda: Checkpoint.objects.filter(partition="", seen_until__isnull=False).exists() and no_listing())
+    return sync
+
+
+def test_what_a_run_was_still_to_fetch_when_another_took_its_place_that_one_fetches(here: Following) -> None:
+    sync = listed(here)
+    run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+    done, late = (here.account.seed("people", name=name, email=f"{name}@example.org", city="Ulm") for name in ("Done", "Late"))
+    later = Now() + timedelta(hours=1)
+    RunPart.objects.create(run=run, kind="fetch", keys=[done, late], cursor="1", not_before=later)
+    keeping.end(run)
+    ended = Run.objects.get(pk=run.pk)
+    assert ended.state != Run.State.CANCELLED, "no person did that"
+    here.account.fetched.clear()
+    here.go(is_here("Late"))
+    assert here.account.fetched == [late]
+
+
+def test_a_gap_during_a_listing_begins_it_anew_and_ends_the_one_that_is_past_what_was_lost(here: Following) -> None:
+    sync = listed(here)
+    run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+    first = RunPart.objects.create(run=run, kind="pull", state="leased", fence=7, lease_until=Now() + timedelta(hours=1))
+    here.account.seed("people", name="Missed", email="missed@example.org", city="Ulm")
+    here.account.tell(gap="Events were lost.")
+    here.go(is_here("Missed"))
+    assert RunPart.objects.get(pk=first.pk).state == "done"
+    assert RunPart.objects.filter(kind="pull").count() == 3

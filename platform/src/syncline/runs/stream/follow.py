@@ -72,6 +72,8 @@ def _was_listed(job: StreamJob) -> bool:
 
 
 def _list_all(job: StreamJob) -> None:
+    """From its beginning: a listing that was begun earlier is past what was lost since, and would move the same checkpoint."""
+    job.run.parts.filter(kind=RunPart.Kind.PULL, state__in=RunPart.OPEN).update(state=RunPart.State.DONE, lease_until=None)
     Checkpoint.objects.filter(sync_id=job.sync.pk, partition="").update(
         seen_until=None, window_until=None, position="", archived=False, whole=False, run_id=None
     )

@@ -21,6 +21,7 @@ from syncline.contract import ConfigError, SynclineError
 from syncline.registry import connector, dataset
 from syncline.runs.close import close_run
 from syncline.runs.models import Run, RunPart
+from syncline.runs.pull import parts, undone
 from syncline.runs.start import AlreadyRunning, check, created
 from syncline.syncs.models import Sync
 
@@ -81,6 +82,7 @@ class Keeper:
         if run is None:
             with created(sync, kind=Run.Kind.STREAM, trigger="stream", requested_by=None) as run:
                 _add(run, wanted)
+                parts.add_ids(run, parts.unplaced(run), RunPart.Priority.BACKFILL)
         else:
             _complete(run, wanted)
 
@@ -102,9 +104,13 @@ def _outlived() -> Sequence[Run]:
 
 
 def end(run: Run) -> None:
-    """Its parts are done as far as they came; whoever has one of them notices at the next message."""
+    """Its parts are done as far as they came; whoever has one of them notices at the next message.
+
+    What records it was still to fetch, the next one does.
+    """
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        undone.hand_on(run)
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.DONE, lease_until=None)
     close_run(run.pk)
 
