@@ -6,7 +6,7 @@ Whoever calls holds the lock of the events' connection and object, so that the m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -16,25 +16,49 @@ from syncline.syncs.models import Sync
 SHARDS: Final = 4
 """Into so many the messages of a sync are divided by their keys; fixed, because the order of a key depends on it."""
 
+# Of any length, and of another object none is the same: what is known by it is a digest.
+_KEY = "md5(object_type || ' ' || remote_id)"
+
 # `same`: a message that says what the one before it said; others carry no state of which that could be told.
-_QUEUE = """
+_QUEUE = f"""
 WITH e AS (
-    SELECT id, remote_id, kind = 'message' AND remote_id <> '' AND NOT replay AS tells, md5(data::text) AS digest,
-           lag(md5(data::text)) OVER w AS before, row_number() OVER (PARTITION BY remote_id ORDER BY id DESC) AS from_last
+    SELECT id, remote_id, {_KEY} AS about, md5(data::text) AS digest,
+           kind = 'message' AND remote_id <> '' AND NOT replay AS tells,
+           lag(md5(data::text)) OVER w AS before,
+           row_number() OVER (PARTITION BY object_type, remote_id ORDER BY id DESC) AS from_last
     FROM syncline_inboxevent WHERE id = ANY(%(ids)s)
-    WINDOW w AS (PARTITION BY remote_id ORDER BY id)
+    WINDOW w AS (PARTITION BY object_type, remote_id ORDER BY id)
 ), queued AS (
     INSERT INTO syncline_outgoing (sync_id, event_id, shard, key, same)
     SELECT %(sync)s, e.id, abs(hashtext(CASE WHEN e.remote_id = '' THEN e.id::text ELSE e.remote_id END)::bigint) %% %(shards)s,
            e.remote_id, e.tells AND coalesce(coalesce(e.before, l.digest) = e.digest, false)
-    FROM e LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = e.remote_id
+    FROM e LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = e.about
     ORDER BY e.id
     ON CONFLICT (sync_id, event_id) DO NOTHING
 )
 INSERT INTO syncline_latest (sync_id, key, digest, event_id)
-SELECT %(sync)s, remote_id, digest, id FROM e WHERE from_last = 1 AND remote_id <> ''
-ORDER BY remote_id
+SELECT %(sync)s, about, digest, id FROM e WHERE from_last = 1 AND remote_id <> ''
+ORDER BY about
 ON CONFLICT (sync_id, key) DO UPDATE SET digest = excluded.digest, event_id = excluded.event_id
+"""  # noqa: S608 - put together from the constants above
+
+# Whoever forgets what was said waits for who queues the same again, or the other way round.
+_HOLD = f"""
+SELECT 1 FROM syncline_latest
+WHERE sync_id = %(sync)s AND key IN (SELECT {_KEY} FROM syncline_inboxevent WHERE id = ANY(%(ids)s))
+ORDER BY key FOR UPDATE
+"""  # noqa: S608
+
+_FORGET = f"""
+DELETE FROM syncline_latest
+WHERE sync_id = %(sync)s AND key IN (SELECT {_KEY} FROM syncline_inboxevent WHERE id = ANY(%(ids)s))
+"""  # noqa: S608
+
+_NOT_THE_SAME = """
+UPDATE syncline_outgoing o SET same = false
+FROM syncline_inboxevent said, syncline_inboxevent again
+WHERE o.sync_id = %(sync)s AND o.state = 'waiting' AND o.same AND again.id = o.event_id AND said.id = ANY(%(ids)s)
+  AND o.key = said.remote_id AND o.event_id > said.id AND again.object_type = said.object_type
 """
 
 
@@ -47,4 +71,14 @@ def passing_on(connection_id: int) -> list[int]:
 def queue(sync_ids: Sequence[int], event_ids: Sequence[int]) -> None:
     with connection.cursor() as cursor:
         for sync_id in sync_ids:
-            cursor.execute(_QUEUE, {"sync": sync_id, "ids": list(event_ids), "shards": SHARDS})
+            given: dict[str, Any] = {"sync": sync_id, "ids": list(event_ids), "shards": SHARDS}
+            cursor.execute(_HOLD, given)
+            cursor.execute(_QUEUE, given)
+
+
+def unsaid(sync_id: int, event_ids: Sequence[int]) -> None:
+    """These were not passed on: what says the same again says something new. In the transaction that settles them."""
+    given: dict[str, Any] = {"sync": sync_id, "ids": list(event_ids)}
+    with connection.cursor() as cursor:
+        for statement in (_HOLD, _FORGET, _NOT_THE_SAME):
+            cursor.execute(statement, given)
