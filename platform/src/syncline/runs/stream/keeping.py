@@ -111,6 +111,7 @@ def end(run: Run) -> None:
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).get(pk=run.pk)
         undone.hand_on(run)
+        run.parts.filter(kind=RunPart.Kind.RELAY, state=RunPart.State.LEASED).update(state=RunPart.State.DONE)
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.DONE, lease_until=None)
     close_run(run.pk)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from syncline.contract import Change, Message, Op, OutcomeUnknown, PushResult, Retryable, Status
 from syncline.ledger import message_writer
@@ -20,6 +20,7 @@ from syncline.ledger.records import Problem
 from syncline.runs import crash
 from syncline.syncs.engine.compile import Mapped
 
+from . import queueing
 from .job import StreamJob
 
 LOT: Final = 500
@@ -89,11 +90,15 @@ def _carry(job: StreamJob, lot: Lot) -> None:
     results = _pushed(job, changes)
     crash.point("relay.pushed")
     settled += [one for result in results.values() if (one := _settled(result)) is not None]
-    message_writer.settle(job.claim.fence, job.sync.pk, settled)
+    with transaction.atomic():
+        message_writer.settle(job.claim.fence, job.sync.pk, settled)
+        if unsaid := [one.event_id for one in settled if one.state in _UNSAID]:
+            queueing.unsaid(job.sync.pk, unsaid)
     crash.point("relay.settled")
     _go_on_later(results)
 
 
+_UNSAID: Final = frozenset({Outgoing.State.REFUSED, Outgoing.State.EXCLUDED})
 _GONE: Final = Problem("gone_here", "The event is not in the inbox any more. Its time there was over before it was passed on.")
 
 
@@ -125,6 +130,7 @@ def _pushed(job: StreamJob, changes: Sequence[Change]) -> dict[str, PushResult]:
     found: dict[str, PushResult] = {}
     for start in range(0, len(changes), size):
         sent = changes[start : start + size]
+        job.lease.sure()  # whoever has the shard by now may have sent younger ones
         results = job.connector.call.push(session=job.session, object_type=job.object_type, changes=sent)
         found |= {one.local_key: one for one in results}
         if any(_open(found.get(one.local_key)) for one in sent):
