@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django.db import connection, transaction
@@ -29,6 +29,7 @@ from .follow import FOLLOWED
 from .queueing import SHARDS
 
 EVERY: Final = 2.0
+SLOW: Final = 1.0
 ROLLED_AFTER: Final = dt.timedelta(days=1)
 _LOCK: Final = 1_229_866_841  # of this purpose among the advisory locks of the database
 
@@ -39,7 +40,7 @@ class Keeper:
     """Remembers when partitions were last asked for: that is a call to the system."""
 
     def __init__(self, every: float = 60.0) -> None:
-        self._every, self._asked = every, dict[int, float]()
+        self._every, self._asked, self._slow = every, dict[int, float](), dict[int, float]()
 
     def look(self) -> None:
         with connection.cursor() as cursor:
@@ -55,17 +56,33 @@ class Keeper:
         for run in _outlived():
             end(run)
         wanted = Sync.objects.filter(continuous=True, enabled=True, current__isnull=False)
-        for sync in wanted.select_related("connection__owner", "source__owner", "current").order_by("pk"):
-            try:
-                self._keep(sync)
-                _note(sync, None)
-            except AlreadyRunning:
-                continue  # an ordinary run, from before it was continuous: it ends by itself
-            except SynclineError as error:
-                _note(sync, str(error))
-            except Exception as error:
-                log.exception("The sync %s cannot be kept going.", sync.pk)
-                _note(sync, f"Unexpected {type(error).__name__}; see the log of the stream processes.")
+        for sync in self._turns(wanted.select_related("connection__owner", "source__owner", "current").order_by("pk")):
+            self._attempt(sync)
+
+    def _turns(self, syncs: Iterable[Sync]) -> list[Sync]:
+        """Those for which nobody had to wait, and one of the others: a system that does not answer keeps only its own."""
+        found = sorted(syncs, key=lambda sync: self._slow.get(sync.pk, 0.0))
+        quick = [one for one in found if one.pk not in self._slow]
+        return [*quick, *found[len(quick) :][:1]]
+
+    def _attempt(self, sync: Sync) -> None:
+        begun = time.monotonic()
+        self._carry(sync)
+        self._slow.pop(sync.pk, None)
+        if (now := time.monotonic()) - begun > SLOW:
+            self._slow[sync.pk] = now
+
+    def _carry(self, sync: Sync) -> None:
+        try:
+            self._keep(sync)
+            _note(sync, None)
+        except AlreadyRunning:
+            return  # an ordinary run, from before it was continuous: it ends by itself
+        except SynclineError as error:
+            _note(sync, str(error))
+        except Exception as error:
+            log.exception("The sync %s cannot be kept going.", sync.pk)
+            _note(sync, f"Unexpected {type(error).__name__}; see the log of the stream processes.")
 
     def _keep(self, sync: Sync) -> None:
         run = Run.objects.filter(sync=sync, kind=Run.Kind.STREAM, state__in=Run.ACTIVE).first()

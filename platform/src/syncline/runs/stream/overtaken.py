@@ -12,8 +12,8 @@ from syncline.ledger.messages import DeadLetter
 from syncline.runs.pull.local import Writer
 
 _SAID: Final = (
-    "Another message of the same record was taken in after this one, and neither says which is the younger. Dismiss it, or have it "
-    "sent anew."
+    "Another message of the same record was taken in after this one, and neither says which is the younger. Dismiss it, or "
+    "have it sent anew."
 )
 
 # What was tried again before is noted late, and is older all the same.
