@@ -300,3 +300,18 @@ def test_a_new_mapping_sends_nothing_beside_what_the_old_one_still_sends(world: 
         world.until(lambda: settled(world, 2))
     numbers = [one["n"] for one in world.topics.told("topic")]
     assert numbers == [1, 1, 2], "the old one's is sent again, because nobody noted it, and then the younger one"
+
+
+def test_of_large_messages_only_some_are_in_memory_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.relay()
+    world.post(*({"key": "a", "n": n, "text": secrets.token_hex(400)} for n in range(7)))
+    world.dispatch()
+    lots: list[int] = []
+    world.topics.before_push = lambda changes: lots.append(len(changes))
+    monkeypatch.setattr(relay, "BYTES", 1000)
+    began = time.monotonic()
+    with world.going():
+        world.until(lambda: settled(world, 7))
+    assert lots == [2, 2, 2, 1]
+    assert [one["n"] for one in world.topics.told("topic")] == list(range(7))
+    assert time.monotonic() - began < 3 * relay.IDLE, "what waits does not wait for a bell"

@@ -24,11 +24,21 @@ from . import queueing
 from .job import StreamJob
 
 LOT: Final = 500
+BYTES: Final = 4 * 1024 * 1024
+"""As PostgreSQL keeps them, which may be less than what they take in memory: from so many on a lot has no more messages."""
 IDLE: Final = 1.0
 """Seconds after which a shard is looked at even if nobody said that something is there."""
 
 _WAITING = """
-SELECT event_id, same FROM syncline_outgoing WHERE sync_id = %s AND shard = %s AND state = 'waiting' ORDER BY event_id LIMIT %s
+SELECT event_id, same FROM (
+    SELECT event_id, same, sum(bytes) OVER (ORDER BY event_id) - bytes AS before FROM (
+        SELECT o.event_id, o.same, CASE WHEN o.same THEN 0 ELSE coalesce(pg_column_size(e.data), 0) END AS bytes
+        FROM (
+            SELECT event_id, same FROM syncline_outgoing
+            WHERE sync_id = %s AND shard = %s AND state = 'waiting' ORDER BY event_id LIMIT %s
+        ) o LEFT JOIN syncline_inboxevent e ON e.id = o.event_id
+    ) sized
+) summed WHERE before < %s ORDER BY event_id
 """
 _BEHIND = "SELECT count(*) FROM syncline_outgoing WHERE sync_id = %s AND shard = %s AND state = 'waiting'"
 _ENVELOPE = ("kind", "object", "remote_id", "occurred_at", "received_at")
@@ -51,8 +61,8 @@ def pass_on(job: StreamJob) -> None:
         number = len(lot.same) + len(lot.missing) + len(lot.rows)
         if number:
             _carry(job, lot)
-        job.gauge.saw(number, None if number == LOT else 0)
-        if number < LOT:
+        job.gauge.saw(number, None if number else 0)
+        if not number:
             job.wake.wait(IDLE)
 
 
@@ -64,7 +74,7 @@ def behind(sync_id: int, shard: int) -> int:
 
 def _next(job: StreamJob) -> Lot:
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [job.sync.pk, int(job.part.partition), LOT])
+        cursor.execute(_WAITING, [job.sync.pk, int(job.part.partition), LOT, BYTES])
         waiting = cursor.fetchall()
     ids = [id_ for id_, same in waiting if not same]
     rows = _rows(job, ids) if ids else {}
