@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -34,7 +35,8 @@ def test_a_question_with_a_nul_is_a_bad_one_and_no_failure(client: Client, addre
 
 
 def test_what_others_say_begins_no_line_of_the_log() -> None:
-    told = dict(settings.LOGGING["formatters"]["line"])
+    configured: Any = settings.LOGGING
+    told = dict(configured["formatters"]["line"])
     assert told.pop("()") == "syncline_host.lines.OneLine"
     formatter = OneLine(told["format"], style=told["style"])
     said = "refused\n2026-01-01 00:00:00 INFO syncline: all is well\r\x1b[2K\u2028"

@@ -64,7 +64,7 @@ class Pages(pagination.CursorPagination):
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
         """A page of the list begins at a key; the cursor of another list, or one made up, is none of it."""
         found: pagination.Cursor | None = super().decode_cursor(request)
-        if found is not None and not (found.position or "0").isdecimal():
+        if found is not None and not str(found.position or 0).isdecimal():
             raise exceptions.NotFound(self.invalid_cursor_message)
         return found
 
