@@ -98,15 +98,15 @@ def test_a_secret_that_is_set_refuses_what_comes_without_it(address: WebhookAddr
     assert Delivery.objects.count() == 1
 
 
-@pytest.mark.parametrize("query", ["?secret=open%20ses%2Bme%2Fcanary", "?a=1&secret=open+ses%2Bme%2Fcanary&b"])
-def test_a_secret_that_was_sent_along_is_not_kept(address: WebhookAddress, query: str) -> None:
+@pytest.mark.parametrize(
+    "secret", ["open%20ses%2Bme%2Fcanary", "open+ses%2Bme%2Fcanary", "open%20ses%2bme/canary", "%6fpen+ses%2Bme%2fcanar%79"]
+)
+def test_a_secret_that_was_sent_along_is_not_kept(address: WebhookAddress, secret: str) -> None:
     addresses.add_secret(address, SECRET)
 
-    assert post(address, query).status_code == 204
+    assert post(address, f"?a=1%2f&secret={secret}&b").status_code == 204
     assert post(address, **{"X-Secret": SECRET, "X-Kept": "yes"}).status_code == 204
 
     by_address, by_header = Delivery.objects.order_by("pk")
-    assert by_address.url.partition("?")[2] == query[1:].replace("open%20ses%2Bme%2Fcanary", "•••").replace(
-        "open+ses%2Bme%2Fcanary", "•••"
-    )
+    assert by_address.url.partition("?")[2] == "a=1%2f&secret=•••&b"
     assert (by_header.headers["x-secret"], by_header.headers["x-kept"]) == ("•••", "yes")

@@ -17,7 +17,7 @@ from syncline.ledger.pulled import Arrival
 from syncline.runs import execute
 from syncline.runs.models import Run, RunPart
 from syncline.runs.progress import with_counts
-from syncline.runs.pull import asking, noting, window
+from syncline.runs.pull import asking, noting, undone, window
 from syncline.runs.pull.start import pull_records
 
 HERE = Path(__file__).parent
@@ -151,3 +151,9 @@ class TestLiveCounts:
         [shown] = with_counts([Run.objects.get(pk=run.pk)])
 
         assert shown.conflicts == 1
+
+
+def test_an_id_longer_than_any_that_is_kept_holds_up_nothing(world: World) -> None:
+    sync = world.pulling()
+    undone.put_by(sync, ["x" * 201, "7"], "It cannot run now.")
+    assert list(Arrival.objects.values_list("remote_id", flat=True)) == ["7"]

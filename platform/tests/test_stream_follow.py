@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,24 @@ def test_what_cannot_be_followed_or_is_pushed_is_not_continuous(here: Following)
     here.account.types = lambda: Account.types(here.account)  # type: ignore[method-assign]
     with pytest.raises(MappingInvalid, match="cannot be followed"):
         here.sync()
+
+
+def once_listed(here: Following) -> Sync:
+    sync = here.sync()
+    here.account.tell()
+    here.go(lambda: Checkpoint.objects.filter(partition="", seen_until__isnull=False).exists() and no_listing())
+    return sync
+
+
+def test_what_a_run_was_still_to_fetch_when_another_took_its_place_that_one_fetches(here: Following) -> None:
+    sync = once_listed(here)
+    run = Run.objects.get(sync=sync, state__in=Run.ACTIVE)
+    done, late = (here.account.seed("people", name=name, email=f"{name}@example.org", city="Ulm") for name in ("Done", "Late"))
+    later = Now() + timedelta(hours=1)
+    RunPart.objects.create(run=run, kind="fetch", keys=[done, late], cursor="1", not_before=later)
+    keeping.end(run)
+    ended = Run.objects.get(pk=run.pk)
+    assert ended.state != Run.State.CANCELLED, "no person did that"
+    here.account.fetched.clear()
+    here.go(is_here("Late"))
+    assert here.account.fetched == [late]

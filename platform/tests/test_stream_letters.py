@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import strip_tags
 from syncline.connections.models import Grant
 from syncline.ledger.messages import DeadLetter, Incoming
@@ -182,6 +184,28 @@ class TestDecided:
         assert "said nothing that is not known here" in do(client, letter, "try-again")
         assert (state(letter), User.objects.get(username="c-1").last_name) == ("taken", "99")
         assert not Incoming.objects.exists()
+
+    def test_one_that_nobody_counted_is_not_written_over_what_was_taken_in_after_it(self, ann: World, sync: Sync) -> None:
+        user = User.objects.create_user("c-1", last_name="99")
+        late, other = ann.letter(sync, sequence=None), ann.letter(sync, "0:19", customer="c-2", sequence=None)
+        run = Run.objects.get(sync=sync)
+        Incoming.objects.create(sync_id=sync.pk, run_id=run.pk, remote_id="0:18", local_key=user.pk, status="updated")
+        Incoming.objects.update(at=timezone.now() + dt.timedelta(seconds=1))
+        tried = retry.try_again([late, other], ann.owner)
+        assert (tried.taken, tried.refused) == (1, 1)
+        assert (User.objects.get(username="c-1").last_name, User.objects.get(username="c-2").last_name) == ("99", "12")
+        assert (state(late), late.code, state(other)) == ("open", "conflict", "taken")
+
+    def test_those_that_nobody_counted_are_taken_in_one_after_the_other(self, ann: World, sync: Sync) -> None:
+        first = ann.letter(sync, "0:17", sequence=None, properties={"customer": "c-1", "seats": "1"})
+        second = ann.letter(sync, "0:18", sequence=None, properties={"customer": "c-1", "seats": "2"})
+        at = timezone.now() - dt.timedelta(hours=1)
+        for one in (first, second):
+            DeadLetter.objects.filter(pk=one.pk).update(at=at)
+            assert retry.try_again([one], ann.owner).taken == 1
+        assert User.objects.get(username="c-1").last_name == "2"
+        DeadLetter.objects.filter(pk=first.pk).update(state="open")
+        assert retry.try_again([first], ann.owner).refused == 1, "the younger one was tried again before"
 
     def test_it_is_mapped_by_what_is_published_now(self, client: Client, ann: World, sync: Sync) -> None:
         letter, other = ann.letter(sync), ann.letter(sync, "0:18", customer="c-2")

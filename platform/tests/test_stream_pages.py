@@ -319,6 +319,12 @@ def test_an_event_hides_what_syncs_of_others_did_with_it(client: Client, ann: Wo
     client.force_login(bob.owner)
     Grant.objects.all().delete()
     assert "key not shown" in text(client, "syncline_outgoing_changelist")
+    asked = reverse("admin:syncline_outgoing_changelist") + "?q=c-9"
+    found = f"event {event.pk}"
+    assert found not in client.get(asked).content.decode(), "a key that is found is a key that is told"
+    client.force_login(ann.owner)
+    ann.outgoing(ann.relay(), event)
+    assert found in client.get(asked).content.decode()
 
 
 def test_a_record_tells_which_messages_changed_it(client: Client, ann: World) -> None:

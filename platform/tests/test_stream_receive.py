@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,13 +13,14 @@ import pytest
 from django.db.models.functions import Now
 from django.test import override_settings
 from syncline.catalog.models import CatalogChange
-from syncline.contract import Message
+from syncline.contract import Message, Retryable
 from syncline.ledger.messages import DeadLetter, Incoming
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.pulled import Checkpoint
 from syncline.runs import claims
 from syncline.runs.models import Run, RunPart
 from syncline.runs.stream import claiming, keeping
+from syncline.syncs.models import Sync
 from syncline.syncs.publish import publish
 
 HERE = Path(__file__).parent
@@ -277,3 +279,34 @@ def test_the_share_is_rounded_up_and_grows_when_a_process_leaves(world: World) -
     assert claiming.share() == 2
     claiming.leave(two)
     assert claiming.share() == 3
+
+
+def test_a_system_that_does_not_answer_keeps_nobody_but_its_own_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = [world.stream() for _ in range(4)]
+    asked: list[int] = []
+
+    def parts(sync: Sync) -> list[tuple[str, str]]:
+        asked.append(sync.pk)
+        if sync.pk != syncs[-1].pk:
+            time.sleep(0.06)
+            raise Retryable("The broker cannot be reached.")
+        return [("stream", "0")]
+
+    monkeypatch.setattr(keeping, "_parts", parts)
+    monkeypatch.setattr(keeping, "SLOW", 0.05)
+    keeper = keeping.Keeper(every=0.0)
+    keeper.look()
+    assert sorted(asked) == [one.pk for one in syncs]
+    slow: list[int] = []
+    for _ in range(3):
+        asked.clear()
+        keeper.look()
+        assert (asked[0], len(asked)) == (syncs[-1].pk, 2), "first the one that answers, then one of the others"
+        slow.append(asked[1])
+    assert sorted(slow) == [one.pk for one in syncs[:3]], "each in its turn"
+    monkeypatch.setattr(keeping, "SLOW", 5.0)
+    for _ in range(3):
+        keeper.look()
+    asked.clear()
+    keeper.look()
+    assert len(asked) == 4

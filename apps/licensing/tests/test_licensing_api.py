@@ -301,3 +301,10 @@ class TestChanges:
     )
     def test_odd_questions_are_told_so(self, client: APIClient, query: str) -> None:
         assert client.get(f"/api/v1/licenses/changes?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("cursor", ["cD1hYmM=", "cD0lMDA=", "cD0x", "x"])
+@pytest.mark.parametrize("address", ["/api/v1/licenses", "/api/v1/customers"])
+def test_a_cursor_that_is_made_up_is_told_so(client: APIClient, acme: Customer, address: str, cursor: str) -> None:
+    client.raise_request_exception = False
+    assert client.get(address, {"cursor": cursor}).status_code == (200 if cursor == "cD0x" else 404)

@@ -144,7 +144,10 @@ class Logs(ConnectorSpec):
             told = json.loads(request.body)
         except ValueError as error:
             raise Permanent("The body is no JSON.") from error
-        return [Event(EventKind(one.get("kind", "message")), object_type="thing", remote_id=one["key"], data=one) for one in told]
+        return [
+            Event(EventKind(one.get("kind", "message")), object_type=one.get("object", "thing"), remote_id=one["key"], data=one)
+            for one in told
+        ]
 
 
 def _record(place: str, message: Message) -> RemoteRecord:

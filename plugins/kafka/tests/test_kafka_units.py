@@ -23,6 +23,7 @@ from syncline.contract import (
     ObjectType,
     Op,
     Property,
+    PullRequest,
     RecordRejected,
     RemoteRecord,
     Session,
@@ -32,6 +33,7 @@ from syncline.contract import (
 from syncline_kafka.cluster import Cluster
 from syncline_kafka.envelope import Reader, packed
 from syncline_kafka.mapping import suggest
+from syncline_kafka.pull import pull
 from syncline_kafka.push import Batch
 from syncline_kafka.settings import SETTINGS, librdkafka, new_topics, schemas
 
@@ -70,6 +72,12 @@ def test_settings_are_refused_where_they_are_typed(name: str, good: str, bad: st
     jsonschema.validate(good, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(bad, schema)
+
+
+@pytest.mark.parametrize("position", ["abc", "-5", "", "9" * 19, "\u0661"])
+def test_a_position_that_is_no_offset_is_told_before_anybody_is_asked(position: str) -> None:
+    with pytest.raises(ConfigError, match="is the offset of a message"):
+        next(pull(session(), TOPIC, PullRequest(("$",), position, "0", follow=True)))
 
 
 def test_new_topics_have_one_partition_unless_more_are_named() -> None:

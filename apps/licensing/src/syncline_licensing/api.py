@@ -61,6 +61,13 @@ class Pages(pagination.CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 500
 
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """A page of the list begins at a key; the cursor of another list, or one made up, is none of it."""
+        found: pagination.Cursor | None = super().decode_cursor(request)
+        if found is not None and not str(found.position or 0).isdecimal():
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return found
+
 
 class CustomerFilter(filters.FilterSet):  # type: ignore[misc]
     name = filters.CharFilter(lookup_expr="icontains", label="Part of the name")

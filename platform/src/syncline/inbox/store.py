@@ -6,12 +6,12 @@ Or the delivery alone, and later what many of them told.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 from django.db import connection
 from django.utils import timezone
@@ -163,28 +163,39 @@ def _whereto(place: Place) -> Mapping[str, Any]:
 
 
 def _kept(place: Place, request: WebhookRequest) -> Mapping[str, Any]:
-    telling = _written(place.secrets)
+    telling = _Telling.of(place.secrets)
     return {
         "method": request.method[:10],
-        "url": storable(_without(telling, request.url)),
-        "headers": dumps({n: "•••" if n in WITHHELD else _without(telling, v) for n, v in request.headers.items()}),
+        "url": storable(telling.without(request.url)),
+        "headers": dumps({n: "•••" if n in WITHHELD else telling.without(v) for n, v in request.headers.items()}),
         "body": request.body,
         "size": len(request.body),
         "received_at": request.received_at,
     }
 
 
-@lru_cache(maxsize=256)
-def _written(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """As they may stand in a header or an address."""
-    return tuple(dict.fromkeys(one for secret in secrets for one in (secret, quote(secret, safe=""), quote_plus(secret))))
+class _Telling:
+    """Some vendors cannot sign and send the secret itself along, in a header or in the address."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self._escaped = re.compile("|".join("".join(map(_written, secret.encode())) for secret in secrets) or r"(?!)")
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def of(secrets: tuple[str, ...]) -> _Telling:
+        return _Telling(secrets)
+
+    def without(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "•••")
+        return self._escaped.sub("•••", text) if "%" in text or "+" in text else text
 
 
-def _without(telling: Sequence[str], text: str) -> str:
-    """Some vendors cannot sign and send the secret itself along."""
-    for written in telling:
-        text = text.replace(written, "•••")
-    return text
+def _written(byte: int) -> str:
+    """As a byte may stand in an address: senders do not agree which are to be escaped."""
+    plain = [re.escape(chr(byte))] if byte < 128 else []
+    return f"(?:{'|'.join([*plain, *([r'[+]'] if byte == 32 else []), f'%(?i:{byte:02x})'])})"
 
 
 def _rows(events: Sequence[Event]) -> list[Mapping[str, Any]]:

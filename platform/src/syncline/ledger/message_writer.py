@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -21,6 +22,7 @@ from .writer import LONGEST, advance, group, hold
 
 NO_MESSAGE: Final = Message()
 LARGEST: Final = 2**63 - 1
+LONGEST_NAME, LONGEST_CODE = 200, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def take(cursor: CursorWrapper, sync_id: int, run_id: int, taken: Sequence[Taken
         return
     with cursor.copy(_COPY) as copy:
         for one in taken:
-            copy.write_row((sync_id, run_id, one.remote_id, storable(one.message_id), one.local_key, one.status))
+            copy.write_row((sync_id, run_id, _place(one.remote_id), storable(one.message_id), one.local_key, one.status))
 
 
 _BURY = """
@@ -129,7 +131,7 @@ def bury(cursor: CursorWrapper, sync_id: int, run_id: int, partition: str, dead:
 def _buried(one: Dead) -> tuple[Any, ...]:
     message = one.message
     return (
-        one.record.id[:200],
+        _place(one.record.id),
         storable(message.id),
         None if message.key is None else storable(message.key),
         _counted(message.sequence),
@@ -137,8 +139,8 @@ def _buried(one: Dead) -> tuple[Any, ...]:
         message.body,
         dumps(dict(message.headers)),
         dumps(_known(one.record.properties)),
-        one.problem.code,
-        one.problem.property,
+        one.problem.code[:LONGEST_CODE],
+        storable(one.problem.property)[:LONGEST_NAME],
         storable(one.problem.reason)[:LONGEST],
     )
 
@@ -146,6 +148,13 @@ def _buried(one: Dead) -> tuple[Any, ...]:
 def _counted(sequence: int | None) -> int | None:
     """None for one that has no room, so that no message keeps itself and those that follow from being kept."""
     return None if sequence is None or abs(sequence) > LARGEST else sequence
+
+
+def _place(remote_id: str) -> str:
+    """In a length that the column takes, and still each its own."""
+    if len(remote_id) <= LONGEST_NAME:
+        return storable(remote_id)
+    return f"sha256:{sha256(remote_id.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _known(properties: Mapping[str, Value]) -> dict[str, Any]:

@@ -49,7 +49,10 @@ class Outgoing(models.Model):
 
 
 class Latest(models.Model):
-    """What the latest message of a key said, so that the same again is noticed. `digest`: of its data."""
+    """What the latest message of a key said, so that the same again is noticed: unless it was refused or left out.
+
+    `key`: a digest of object and remote id. `digest`: of its data.
+    """
 
     sync = models.ForeignKey(Sync, models.CASCADE, related_name="+")
     key = models.TextField()

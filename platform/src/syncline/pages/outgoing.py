@@ -60,6 +60,12 @@ class OutgoingPage(ConnectionAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("sync__connection").defer("sync__connection__credentials")
 
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        """Only among events that the person may read: a key that is found is a key that is told."""
+        found, doubled = super().get_search_results(request, queryset, search_term)
+        readable = overview.visible_events(person(request)).values("pk")
+        return (found.filter(event_id__in=readable) if search_term.strip() else found), doubled
+
     def enrich(self, request: HttpRequest, rows: list[Any]) -> list[Any]:
         ids = [one.event_id for one in rows]
         known = set(overview.visible_events(person(request)).filter(pk__in=ids).values_list("pk", flat=True))

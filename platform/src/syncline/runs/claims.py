@@ -162,6 +162,15 @@ def release(fence: Fence, *, after: float = 0.0, error: str = "", spent: bool = 
     )
 
 
+def let_go(fence: Fence) -> None:
+    """Nothing of the part is under way any more, although it was ended meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LET_GO, [fence.part_id, fence.fence])
+
+
+_LET_GO = "UPDATE syncline_runpart SET lease_until = NULL WHERE id = %s AND fence = %s AND state = 'done'"
+
+
 def finish(fence: Fence, state: str = RunPart.State.DONE, error: str = "") -> bool:
     return _update(fence, "state = %s, lease_until = NULL, last_error = %s", state, error)
 
@@ -208,6 +217,11 @@ class Lease:
             self._renew()
         if self._lost.is_set() or self._until - _clock() < seconds:
             raise FenceLost
+
+    def sure(self) -> None:
+        """Raises FenceLost when somebody else has the part: asks the database, however young the last answer is."""
+        self._renew()
+        self.gate(0.0)
 
     @property
     def lost(self) -> bool:

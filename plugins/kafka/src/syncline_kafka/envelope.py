@@ -44,12 +44,12 @@ def _value(object_type: ObjectType, properties: Mapping[str, Value], message: Me
     if len(properties) == (WHOLE in properties):
         return None if whole is None else str(whole).encode()
     kinds = {one.name: one.kind for one in object_type.properties}
-    named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
     try:
+        named = {name: wire(kinds[name], value) for name, value in properties.items() if name != WHOLE}
         base = orjson.loads(str(whole)) if whole is not None else {}
         if isinstance(base, dict):
             return orjson.dumps({**base, **named})
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+    except (ValueError, TypeError) as error:  # such as what is nested too deep, or a number larger than JSON libraries read
         said = f"Nothing can be added to what is mapped to {WHOLE}: {error}. Map it alone, or leave it out."
         raise RecordRejected(said, code=Code.INVALID_VALUE) from None
     raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
@@ -81,23 +81,25 @@ class Reader:
         self._whole = WHOLE in names
 
     def record(self, raw: Raw) -> RemoteRecord:
-        told, headers = _headers(raw)
+        """Whatever somebody put into a message, it is one with a problem at worst: those behind it are to be read."""
         value, key, at = raw.value(), raw.key(), _stamped(raw.timestamp()[1])
-        properties, problem = dict[str, Value](), ""
+        told: Mapping[str, Any] = {}
+        headers, properties, problem = dict[str, str](), dict[str, Value](), ""
         try:
+            told, headers = _headers(raw)
             if value is not None:
                 body = value
                 if headers and headers.get("content-type", "").startswith(STRUCTURED):
                     told, body = _opened(value)
                 properties = self._properties(body)
-        except ValueError as error:
-            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - it becomes the message's problem
+            problem = str(error) if type(error) is ValueError else f"The message cannot be read ({type(error).__name__})."
         message = Message(
-            str(told.get("id", "")),
+            _text(told.get("id")),
             None if key is None else _text(key),
             _whole_number(told.get("sequence")),
-            str(told.get("type", "")),
-            str(told.get("source", "")),
+            _text(told.get("type")),
+            _text(told.get("source")),
             _moment(told.get("time")) or at,
             headers,
             value or b"",
@@ -122,15 +124,15 @@ class Reader:
         return found
 
 
-def _opened(body: bytes) -> tuple[Mapping[str, Any], bytes]:
+def _opened(body: bytes) -> tuple[dict[str, Any], bytes]:
     """A CloudEvent in structured mode: its attributes, and its data as a message of their own would have it."""
     try:
         event = from_structured(KafkaMessage({}, None, body), FORMAT)
         data = event.get_data()
         own = data if isinstance(data, bytes) else json.dumps(data).encode()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, CloudEventValidationError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, CloudEventValidationError) as error:
         raise ValueError(f"The message says that it is a CloudEvent, but is none: {error}") from None
-    return event.get_attributes(), own
+    return dict(event.get_attributes()), own
 
 
 def _headers(raw: Raw) -> tuple[Mapping[str, Any], dict[str, str]]:
@@ -150,17 +152,21 @@ def _text(raw: Any) -> str:
     """Without what the database cannot hold."""
     if not raw:
         return ""
-    found = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+    found = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else _encodable(str(raw))
     return found.replace("\0", "\\x00") if "\0" in found else found
 
 
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+
+
 def _whole_number(told: Any) -> int | None:
-    """None for what is larger than databases count, too."""
+    """None for what is none, or more than is counted anywhere here."""
     try:
-        found = int(told) if told is not None and len(str(told)) <= 20 else None
+        found = int(told) if isinstance(told, str | int) and len(str(told)) <= 20 else LARGEST + 1
     except ValueError:
         return None
-    return found if found is not None and abs(found) <= LARGEST else None
+    return found if abs(found) <= LARGEST else None
 
 
 def _stamped(milliseconds: int) -> dt.datetime | None:
@@ -177,5 +183,5 @@ def _moment(told: Any) -> dt.datetime | None:
     try:
         found = told if isinstance(told, dt.datetime) else dt.datetime.fromisoformat(told)
         return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -27,6 +28,7 @@ READING: Final = {
     "fetch.error.backoff.ms": 100,
     "queued.max.messages.kbytes": 16_384,
 }
+_OFFSET: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 LOST: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 
 
@@ -34,6 +36,10 @@ def pull(session: Session, object_type: ObjectType, request: PullRequest) -> Ite
     topic = object_type.key
     if request.partition is None:
         raise ConfigError(f"The topic {topic} is read by partition, and none was named.")
+    if request.position is not None and not _OFFSET.fullmatch(request.position):
+        raise ConfigError(
+            f"A position in {topic} is the offset of a message, such as 1200. {request.position!r} is none: set it anew."
+        )
     if int(request.partition) not in cluster(session).partitions(session, topic):
         raise ConfigError(f"The topic {topic} has no partition {request.partition} any more. Start the sync anew.")
     reading = Reading(session, topic, int(request.partition), Reader(object_type, request.properties))

@@ -31,7 +31,7 @@ def add(run: Run, priority: int, *, pushes: bool) -> None:
 
     `pushes`: so does the run once the changes are here.
     """
-    ids = [] if run.kind == Run.Kind.FULL else _unplaced(run)
+    ids = [] if run.kind == Run.Kind.FULL else unplaced(run)
     if run.kind != Run.Kind.RETRY or not ids or pushes:
         RunPart.objects.create(run=run, kind=RunPart.Kind.PULL, priority=priority)
     add_ids(run, ids, priority)
@@ -43,7 +43,7 @@ def add_ids(run: Run, ids: Sequence[str], priority: int) -> None:
     RunPart.objects.bulk_create([RunPart(run=run, kind=RunPart.Kind.FETCH, keys=some, priority=priority) for some in lists])
 
 
-def _unplaced(run: Run) -> list[str]:
+def unplaced(run: Run) -> list[str]:
     """Those that wait for another record or whose turn did not come, and once a day, or when a person asks, all others."""
     found = Arrival.objects.filter(sync_id=run.sync_id)
     if run.kind != Run.Kind.RETRY:

@@ -19,6 +19,7 @@ from syncline.syncs.models import Sync
 from .parts import AGAIN_AFTER
 
 NOT_FETCHED: Final = "not_fetched"
+LONGEST: Final = 200  # of a record's id
 _ENDED: Final = "The run that was to fetch it ended before. The next one does."
 
 # What a whole listing put off is met by the next one, which lists anew; what a person asked for is not ours to repeat. What was
@@ -31,7 +32,7 @@ FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id
 JOIN syncline_sync s ON s.id = r.sync_id JOIN syncline_connection c ON c.id = s.connection_id
 CROSS JOIN LATERAL jsonb_array_elements_text(p.keys) WITH ORDINALITY AS k (id, number)
 WHERE p.run_id = %(run)s AND p.kind = 'fetch' AND p.state IN ('dead', 'cancelled') AND p.priority < %(person)s
-  AND r.kind <> 'removal' AND NOT (%(whole)s AND p.round > 0) AND length(k.id) <= 200
+  AND r.kind <> 'removal' AND NOT (%(whole)s AND p.round > 0) AND length(k.id) <= %(longest)s
   AND k.number > CASE WHEN p.kind = 'fetch' AND p.cursor <> '' THEN p.cursor::bigint ELSE 0 END
 GROUP BY r.sync_id, r.id, k.id ORDER BY k.id
 ON CONFLICT (sync_id, remote_id) DO UPDATE SET
@@ -62,6 +63,7 @@ def keep(run: Run) -> None:
         given = {
             "run": run.pk,
             "code": NOT_FETCHED,
+            "longest": LONGEST,
             "reason": _ENDED,
             "person": int(RunPart.Priority.INTERACTIVE),
             "whole": ended or going,
@@ -71,9 +73,15 @@ def keep(run: Run) -> None:
             cursor.execute(_LIST_ANEW, [run.sync_id, run.pk])
 
 
+def hand_on(run: Run) -> None:
+    """What an ending run's parts were still to fetch, in the transaction that ends them."""
+    for part in run.parts.select_for_update().filter(kind=RunPart.Kind.FETCH, state__in=RunPart.OPEN).order_by("pk"):
+        put_by(run.sync, part.keys[int(part.cursor or 0) :], _ENDED)
+
+
 def put_by(sync: Sync, remote_ids: Sequence[str], reason: str) -> None:
     """For a sync that cannot run now: its next run fetches these, whatever is known of them already."""
-    ids = sorted(set(remote_ids))
+    ids = sorted({one for one in remote_ids if len(one) <= LONGEST})
     due = Now() - 2 * AGAIN_AFTER
     Arrival.objects.filter(sync=sync, remote_id__in=ids).update(checked_at=due)
     told = {"state": Link.State.PENDING, "code": NOT_FETCHED, "reason": reason}

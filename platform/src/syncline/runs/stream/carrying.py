@@ -44,6 +44,7 @@ def carry_out(claim: Claim, stop: threading.Event, wake: threading.Event) -> Non
         log.info("Part %s of run %s is somebody else's by now.", claim.part.pk, claim.part.run_id)
     except Exception as error:  # noqa: BLE001 - every error has its consequence in the table
         _suffer(claim, error)
+    claims.let_go(claim.fence)
 
 
 def _handler(job: StreamJob) -> Callable[[StreamJob], None]:

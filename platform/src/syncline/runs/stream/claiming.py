@@ -18,6 +18,7 @@ SILENT_FOR: Final = 3.0
 """Times the pause between two signs of life after which a process counts as gone."""
 BEAT: Final = 2.0
 
+# A shard waits for whoever still sends its messages for the run before, as long as that one's lease would have lasted.
 _CLAIM = """
 UPDATE syncline_runpart SET state = 'leased', owner = %s, lease_until = now() + make_interval(secs => %s),
        fence = fence + 1, attempt = least(attempt + 1, 1000)
@@ -25,6 +26,10 @@ WHERE id = (
     SELECT p.id FROM syncline_runpart p JOIN syncline_run r ON r.id = p.run_id AND r.state <> 'paused'
     WHERE p.kind IN ('relay', 'stream')
       AND (p.state = 'queued' AND p.not_before <= now() OR p.state = 'leased' AND p.lease_until < now())
+      AND NOT (p.kind = 'relay' AND EXISTS (
+          SELECT 1 FROM syncline_runpart before
+          WHERE before.run_id = (SELECT max(b.id) FROM syncline_run b WHERE b.sync_id = r.sync_id AND b.id < r.id)
+            AND before.partition = p.partition AND before.state = 'done' AND before.lease_until >= now()))
     ORDER BY p.not_before, p.id
     FOR UPDATE OF p SKIP LOCKED LIMIT 1
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Final
 
@@ -23,6 +23,7 @@ from syncline.contract import ConfigError, Retryable, SynclineError
 from syncline.registry import connector, dataset
 from syncline.runs.close import close_run
 from syncline.runs.models import Run, RunPart
+from syncline.runs.pull import parts, undone
 from syncline.runs.start import AlreadyRunning, check, created
 from syncline.syncs.models import Sync
 
@@ -30,6 +31,7 @@ from .follow import FOLLOWED
 from .queueing import SHARDS
 
 EVERY: Final = 2.0
+SLOW: Final = 1.0
 ROLLED_AFTER: Final = dt.timedelta(days=1)
 REMEMBERED: Final = dt.timedelta(hours=1)
 """For so long a failed run makes the pause before the next one longer."""
@@ -45,7 +47,7 @@ class Keeper:
     """Remembers when partitions were last asked for: that is a call to the system."""
 
     def __init__(self, every: float = 60.0) -> None:
-        self._every, self._asked = every, dict[int, float]()
+        self._every, self._asked, self._slow = every, dict[int, float](), dict[int, float]()
 
     def look(self) -> None:
         with connection.cursor() as cursor:
@@ -61,17 +63,33 @@ class Keeper:
         for run in _outlived():
             end(run)
         wanted = Sync.objects.filter(continuous=True, enabled=True, current__isnull=False)
-        for sync in wanted.select_related("connection__owner", "source__owner", "current").order_by("pk"):
-            try:
-                self._keep(sync)
-                _note(sync, None)
-            except AlreadyRunning:
-                continue  # an ordinary run, from before it was continuous: it ends by itself
-            except SynclineError as error:
-                _note(sync, str(error))
-            except Exception as error:
-                log.exception("The sync %s cannot be kept going.", sync.pk)
-                _note(sync, f"Unexpected {type(error).__name__}; see the log of the stream processes.")
+        for sync in self._turns(wanted.select_related("connection__owner", "source__owner", "current").order_by("pk")):
+            self._attempt(sync)
+
+    def _turns(self, syncs: Iterable[Sync]) -> list[Sync]:
+        """Those for which nobody had to wait, and one of the others: a system that does not answer keeps only its own."""
+        found = sorted(syncs, key=lambda sync: self._slow.get(sync.pk, 0.0))
+        quick = [one for one in found if one.pk not in self._slow]
+        return [*quick, *found[len(quick) :][:1]]
+
+    def _attempt(self, sync: Sync) -> None:
+        begun = time.monotonic()
+        self._carry(sync)
+        self._slow.pop(sync.pk, None)
+        if (now := time.monotonic()) - begun > SLOW:
+            self._slow[sync.pk] = now
+
+    def _carry(self, sync: Sync) -> None:
+        try:
+            self._keep(sync)
+            _note(sync, None)
+        except AlreadyRunning:
+            return  # an ordinary run, from before it was continuous: it ends by itself
+        except SynclineError as error:
+            _note(sync, str(error))
+        except Exception as error:
+            log.exception("The sync %s cannot be kept going.", sync.pk)
+            _note(sync, f"Unexpected {type(error).__name__}; see the log of the stream processes.")
 
     def _keep(self, sync: Sync) -> None:
         run = Run.objects.filter(sync=sync, kind=Run.Kind.STREAM, state__in=Run.ACTIVE).first()
@@ -90,6 +108,7 @@ class Keeper:
         if run is None:
             with created(sync, kind=Run.Kind.STREAM, trigger="stream", requested_by=None) as run:
                 _add(run, wanted)
+                parts.add_ids(run, parts.unplaced(run), RunPart.Priority.BACKFILL)
         else:
             _complete(run, wanted)
 
@@ -137,9 +156,14 @@ _CHANGED_THERE: Final = CatalogChange.objects.filter(
 
 
 def end(run: Run) -> None:
-    """Its parts are done as far as they came; whoever has one of them notices at the next message."""
+    """Its parts are done as far as they came; whoever has one of them notices at the next message.
+
+    What records it was still to fetch, the next one does.
+    """
     with transaction.atomic():
         Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+        undone.hand_on(run)
+        run.parts.filter(kind=RunPart.Kind.RELAY, state=RunPart.State.LEASED).update(state=RunPart.State.DONE)
         run.parts.filter(state__in=RunPart.OPEN).update(state=RunPart.State.DONE, lease_until=None)
     close_run(run.pk)
 

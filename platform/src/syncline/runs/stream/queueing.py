@@ -6,7 +6,7 @@ Whoever calls holds the lock of the events' connection and object, so that the m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 
@@ -16,19 +16,23 @@ from syncline.syncs.models import Sync
 SHARDS: Final = 4
 """Into so many the messages of a sync are divided by their keys; fixed, because the order of a key depends on it."""
 
+# Of any length, and of another object none is the same: what is known by it is a digest.
+_KEY = "md5(object_type || ' ' || remote_id)"
+
 # `same`: a message that says what the one before it said; others carry no state of which that could be told. Compared is with the
 # one that counts: of those passed on, the one with the highest id, for readers leave out what is older than it. `late`: older
 # than it, since events are not committed in the order of their ids.
-_QUEUE = """
-WITH e AS (
-    SELECT i.id, i.remote_id, i.kind = 'message' AND i.remote_id <> '' AND NOT i.replay AS tells, md5(i.data::text) AS digest,
-           l.digest AS known, coalesce(i.id < l.event_id, false) AS late
-    FROM syncline_inboxevent i LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = i.remote_id
-    WHERE i.id = ANY(%(ids)s)
+_QUEUE = f"""
+WITH told AS (
+    SELECT id, remote_id, {_KEY} AS about, md5(data::text) AS digest, kind = 'message' AND remote_id <> '' AND NOT replay AS tells
+    FROM syncline_inboxevent WHERE id = ANY(%(ids)s)
+), e AS (
+    SELECT t.*, l.digest AS known, coalesce(t.id < l.event_id, false) AS late
+    FROM told t LEFT JOIN syncline_latest l ON l.sync_id = %(sync)s AND l.key = t.about
 ), judged AS (
-    SELECT id, remote_id, digest, late,
+    SELECT id, remote_id, about, digest, late,
            tells AND NOT late AND coalesce(coalesce(lag(digest) OVER w, known) = digest, false) AS same
-    FROM e WINDOW w AS (PARTITION BY remote_id, late ORDER BY id)
+    FROM e WINDOW w AS (PARTITION BY about, late ORDER BY id)
 ), queued AS (
     INSERT INTO syncline_outgoing (sync_id, event_id, shard, key, same)
     SELECT %(sync)s, id, abs(hashtext(CASE WHEN remote_id = '' THEN id::text ELSE remote_id END)::bigint) %% %(shards)s,
@@ -37,10 +41,29 @@ WITH e AS (
     ON CONFLICT (sync_id, event_id) DO NOTHING
 )
 INSERT INTO syncline_latest (sync_id, key, digest, event_id)
-SELECT DISTINCT ON (remote_id) %(sync)s, remote_id, digest, id FROM judged
+SELECT DISTINCT ON (about) %(sync)s, about, digest, id FROM judged
 WHERE remote_id <> '' AND NOT same AND NOT late
-ORDER BY remote_id, id DESC
+ORDER BY about, id DESC
 ON CONFLICT (sync_id, key) DO UPDATE SET digest = excluded.digest, event_id = excluded.event_id
+"""  # noqa: S608 - put together from the constants above
+
+# Whoever forgets what was said waits for who queues the same again, or the other way round.
+_HOLD = f"""
+SELECT 1 FROM syncline_latest
+WHERE sync_id = %(sync)s AND key IN (SELECT {_KEY} FROM syncline_inboxevent WHERE id = ANY(%(ids)s))
+ORDER BY key FOR UPDATE
+"""  # noqa: S608
+
+_FORGET = f"""
+DELETE FROM syncline_latest
+WHERE sync_id = %(sync)s AND key IN (SELECT {_KEY} FROM syncline_inboxevent WHERE id = ANY(%(ids)s))
+"""  # noqa: S608
+
+_NOT_THE_SAME = """
+UPDATE syncline_outgoing o SET same = false
+FROM syncline_inboxevent said, syncline_inboxevent again
+WHERE o.sync_id = %(sync)s AND o.state = 'waiting' AND o.same AND again.id = o.event_id AND said.id = ANY(%(ids)s)
+  AND o.key = said.remote_id AND o.event_id > said.id AND again.object_type = said.object_type
 """
 
 
@@ -53,4 +76,14 @@ def passing_on(connection_id: int) -> list[int]:
 def queue(sync_ids: Sequence[int], event_ids: Sequence[int]) -> None:
     with connection.cursor() as cursor:
         for sync_id in sync_ids:
-            cursor.execute(_QUEUE, {"sync": sync_id, "ids": list(event_ids), "shards": SHARDS})
+            given: dict[str, Any] = {"sync": sync_id, "ids": list(event_ids), "shards": SHARDS}
+            cursor.execute(_HOLD, given)
+            cursor.execute(_QUEUE, given)
+
+
+def unsaid(sync_id: int, event_ids: Sequence[int]) -> None:
+    """These were not passed on: what says the same again says something new. In the transaction that settles them."""
+    given: dict[str, Any] = {"sync": sync_id, "ids": list(event_ids)}
+    with connection.cursor() as cursor:
+        for statement in (_HOLD, _FORGET, _NOT_THE_SAME):
+            cursor.execute(statement, given)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from syncline.contract import Change, Message, Op, OutcomeUnknown, PushResult, Retryable, Status
 from syncline.ledger import message_writer
@@ -20,14 +20,25 @@ from syncline.ledger.records import Problem
 from syncline.runs import crash
 from syncline.syncs.engine.compile import Mapped
 
+from . import queueing
 from .job import StreamJob
 
 LOT: Final = 500
+BYTES: Final = 4 * 1024 * 1024
+"""As PostgreSQL keeps them, which may be less than what they take in memory: from so many on a lot has no more messages."""
 IDLE: Final = 1.0
 """Seconds after which a shard is looked at even if nobody said that something is there."""
 
 _WAITING = """
-SELECT event_id, same FROM syncline_outgoing WHERE sync_id = %s AND shard = %s AND state = 'waiting' ORDER BY event_id LIMIT %s
+SELECT event_id, same FROM (
+    SELECT event_id, same, sum(bytes) OVER (ORDER BY event_id) - bytes AS before FROM (
+        SELECT o.event_id, o.same, CASE WHEN o.same THEN 0 ELSE coalesce(pg_column_size(e.data), 0) END AS bytes
+        FROM (
+            SELECT event_id, same FROM syncline_outgoing
+            WHERE sync_id = %s AND shard = %s AND state = 'waiting' ORDER BY event_id LIMIT %s
+        ) o LEFT JOIN syncline_inboxevent e ON e.id = o.event_id
+    ) sized
+) summed WHERE before < %s ORDER BY event_id
 """
 _BEHIND = "SELECT count(*) FROM syncline_outgoing WHERE sync_id = %s AND shard = %s AND state = 'waiting'"
 _ENVELOPE = ("kind", "object", "remote_id", "occurred_at", "received_at")
@@ -50,8 +61,8 @@ def pass_on(job: StreamJob) -> None:
         number = len(lot.same) + len(lot.missing) + len(lot.rows)
         if number:
             _carry(job, lot)
-        job.gauge.saw(number, None if number == LOT else 0)
-        if number < LOT:
+        job.gauge.saw(number, None if number else 0)
+        if not number:
             job.wake.wait(IDLE)
 
 
@@ -63,7 +74,7 @@ def behind(sync_id: int, shard: int) -> int:
 
 def _next(job: StreamJob) -> Lot:
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [job.sync.pk, int(job.part.partition), LOT])
+        cursor.execute(_WAITING, [job.sync.pk, int(job.part.partition), LOT, BYTES])
         waiting = cursor.fetchall()
     ids = [id_ for id_, same in waiting if not same]
     rows = _rows(job, ids) if ids else {}
@@ -89,11 +100,15 @@ def _carry(job: StreamJob, lot: Lot) -> None:
     results = _pushed(job, changes)
     crash.point("relay.pushed")
     settled += [one for result in results.values() if (one := _settled(result)) is not None]
-    message_writer.settle(job.claim.fence, job.sync.pk, settled)
+    with transaction.atomic():
+        message_writer.settle(job.claim.fence, job.sync.pk, settled)
+        if unsaid := [one.event_id for one in settled if one.state in _UNSAID]:
+            queueing.unsaid(job.sync.pk, unsaid)
     crash.point("relay.settled")
     _go_on_later(results)
 
 
+_UNSAID: Final = frozenset({Outgoing.State.REFUSED, Outgoing.State.EXCLUDED})
 _GONE: Final = Problem("gone_here", "The event is not in the inbox any more. Its time there was over before it was passed on.")
 
 
@@ -125,6 +140,7 @@ def _pushed(job: StreamJob, changes: Sequence[Change]) -> dict[str, PushResult]:
     found: dict[str, PushResult] = {}
     for start in range(0, len(changes), size):
         sent = changes[start : start + size]
+        job.lease.sure()  # whoever has the shard by now may have sent younger ones
         results = job.connector.call.push(session=job.session, object_type=job.object_type, changes=sent)
         found |= {one.local_key: one for one in results}
         if any(_open(found.get(one.local_key)) for one in sent):

@@ -29,6 +29,7 @@ from syncline.syncs.engine.inbound import InboundMapping
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import compiled
 
+from . import overtaken
 from .receive import TOMBSTONE, UNREADABLE
 
 PERMISSION: Final = "syncline.resolve_deadletter"
@@ -119,7 +120,8 @@ class _Retry:
         held = _Held.of(self._sync, set(chosen.values_list("partition", flat=True)))
         letters = list(chosen.filter(state=State.OPEN).order_by("pk").select_for_update(no_key=True))
         mapped = {one.remote_id: self._mapped(one) for one in letters}
-        answers = self._writer.write([one for one in mapped.values() if isinstance(one, LocalChange)])
+        changes = [one for one in mapped.values() if isinstance(one, LocalChange)]
+        answers = overtaken.write(self._writer, changes, letters)
         counts = Counter[str]()
         for letter in letters:
             counts[self._settled(letter, mapped[letter.remote_id], answers.get(letter.remote_id))] += 1
