@@ -50,7 +50,8 @@ def _value(object_type: ObjectType, properties: Mapping[str, Value], message: Me
         if isinstance(base, dict):
             return orjson.dumps({**base, **named})
     except (ValueError, TypeError) as error:  # such as what is nested too deep, or a number larger than JSON libraries read
-        said = f"Nothing can be added to what is mapped to {WHOLE}: {error}. Map it alone, or leave it out."
+        said = f"Nothing can be added to what is mapped to {WHOLE}" if whole is not None else "It is refused"
+        said += f", for it cannot be written as JSON: {error}. Map it alone, or leave it out."
         raise RecordRejected(said, code=Code.INVALID_VALUE) from None
     raise RecordRejected(f"What is mapped to {WHOLE} is no object: nothing can be added to it.", code=Code.INVALID_VALUE)
 
