@@ -103,6 +103,7 @@ def test_a_port_that_was_taken_meanwhile_is_not_the_end(kafka: Kafka, monkeypatc
 def test_a_cluster_whose_id_looks_like_an_option_is_made(libs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" * 16))
     ours = ApacheKafka(libs, tmp_path)
+    (tmp_path / "server.properties").write_text(ours._properties())
     ours._format()
     assert "cluster.id=-Pj4" in next((tmp_path / "data").glob("meta.properties")).read_text()
 

@@ -451,6 +451,27 @@ def exhausted(pages: Iterator[Page], seconds: float) -> None:
         next(pages)
 
 
+def test_a_topic_made_anew_that_has_grown_past_our_position_is_read_from_its_beginning(
+    kafka: Kafka, topic: Callable[..., str]
+) -> None:
+    if not kafka.apache:
+        pytest.skip("apache kafka: the small broker gives topics no ids; Java 17 and Maven bring Apache's")
+    ours, name = session(kafka), topic()
+    raw(kafka, name, b'{"n":0}')
+    with closing(pull(ours, bare(name))) as pages:  # type: ignore[type-var]
+        assert next(pages).records
+    client = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+    client.delete_topics([name])[name].result(20)
+    until = time.monotonic() + 20
+    while time.monotonic() < until and name in client.list_topics(timeout=5).topics:
+        time.sleep(0.1)
+    client.create_topics([NewTopic(name, 1, 1)])[name].result(20)
+    raw(kafka, name, b'{"n":1}', b'{"n":2}')
+    found = list(pull(ours, bare(name), position="1"))
+    assert [record.properties["$"] for page in found for record in page.records] == ['{"n":1}', '{"n":2}']
+    assert [page.gap for page in found if page.gap] == ["The topic was made anew. Partition 0 is read from its beginning."]
+
+
 def test_a_topic_that_vanishes_while_it_is_followed_is_an_error_that_says_so(kafka: Kafka, topic: Callable[..., str]) -> None:
     ours, name = session(kafka), topic()
     raw(kafka, name, b"{}")

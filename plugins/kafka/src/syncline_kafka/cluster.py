@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 from syncline.contract import ConfigError, Retryable, Session
@@ -42,6 +42,7 @@ class Cluster:
         self._config = {**config, "error_cb": self.trouble}
         self.admin = AdminClient(self._config)
         self._limits: dict[str, int] = {}
+        self._read: dict[tuple[str, int], str] = {}
         self._producers: dict[int, Producer] = {}
         self._lock = threading.Lock()
 
@@ -98,6 +99,15 @@ class Cluster:
     def consumer(self, **own: Any) -> Consumer:
         """Not shared. Close it."""
         return Consumer({**self._config, "error_cb": own.pop("error_cb", self.trouble), **own})
+
+    def is_another(self, topic: str, partition: int) -> bool:
+        """Whether this process has read that partition of a topic before that had the same name, and is another one."""
+        try:
+            told = self.admin.describe_topics(TopicCollection([topic]), request_timeout=5)[topic].result(6)
+        except (KafkaException, TimeoutError):
+            return False  # not every broker tells
+        before, self._read[topic, partition] = self._read.get((topic, partition)), str(told.topic_id)
+        return before is not None and before != str(told.topic_id)
 
     def forget(self, topic: str) -> None:
         """It may have been deleted or changed: it is looked up again before the next message."""

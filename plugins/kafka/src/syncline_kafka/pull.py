@@ -42,9 +42,10 @@ def pull(session: Session, object_type: ObjectType, request: PullRequest) -> Ite
         )
     if int(request.partition) not in cluster(session).partitions(session, topic):
         raise ConfigError(f"The topic {topic} has no partition {request.partition} any more. Start the sync anew.")
+    another = cluster(session).is_another(topic, int(request.partition))
     reading = Reading(session, topic, int(request.partition), Reader(object_type, request.properties))
     try:
-        yield from reading.pages(request)
+        yield from reading.pages(request, another=another)
     finally:
         reading.close()
 
@@ -61,9 +62,11 @@ class Reading:
     def close(self) -> None:
         self._consumer.close()
 
-    def pages(self, request: PullRequest) -> Iterator[Page]:
+    def pages(self, request: PullRequest, *, another: bool = False) -> Iterator[Page]:
+        """`another`: the topic was deleted and made anew, so that a position in it means nothing, however far it has grown."""
         low, high = self._bounds()
-        gap = self._begin(None if request.position is None else int(request.position), low, high)
+        position = None if request.position is None else int(request.position)
+        gap = self._afresh(position, low) if another else self._begin(position, low, high)
         if gap:
             yield self._page([], gap)
         while request.follow or self._next < high:
@@ -77,6 +80,10 @@ class Reading:
             if not more:
                 return
         yield Page([], None)
+
+    def _afresh(self, position: int | None, low: int) -> str:
+        self._go(low)
+        return f"The topic was made anew. Partition {self._partition} is read from its beginning." if position else ""
 
     def _begin(self, position: int | None, low: int, high: int) -> str:
         """Where to go on; a sentence about what can no longer be read there."""
