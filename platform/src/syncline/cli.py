@@ -129,11 +129,10 @@ def health(process: str, port: int) -> None:
     """Ends with 0 while PROCESS on this machine does its work, else says what is missing and ends with 1."""
     set_up_django()
     from syncline import healthy
-    from syncline.contract import SynclineError
 
     try:
         healthy.check(process, port)
-    except SynclineError as error:
+    except healthy.Unhealthy as error:
         raise click.ClickException(str(error)) from error
 
 

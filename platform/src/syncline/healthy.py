@@ -11,13 +11,12 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from syncline.background import canary
-from syncline.contract import SynclineError
 from syncline.runs.models import StreamWorker, WorkerCanary
 
 PROCESSES: Final = ("web", "worker", "stream")
 
 
-class Unhealthy(SynclineError):
+class Unhealthy(Exception):
     """The process gives no sign of life."""
 
 
