@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from syncline.registry import Registry
-from syncline.runs.workers import StreamProcess, Worker
+
+if TYPE_CHECKING:
+    from syncline.runs.workers import StreamProcess, Worker
 
 
 def show(registry: Registry, console: Console) -> None:
