@@ -100,6 +100,19 @@ def test_twelve_thousand_records_of_one_instant_all_arrive_also_in_pieces(sandbo
         assert rest == [record.id for page in whole[place + 1 :] for record in page.records]
 
 
+def test_whoever_goes_on_from_a_position_never_comes_back_to_it(sandbox: RunningSandbox, session: Session) -> None:
+    """The host takes that for a listing without an end: the last page of a search is a place like any other."""
+    companies(sandbox, 450)
+    kind = discover(session, "companies")
+    request = PullRequest(("name",), since=now(sandbox) - dt.timedelta(hours=1))
+    places = [page.position for page in pages(session, kind, request) if page.position]
+    assert any(not place.startswith("new:") for place in places), "a part of them is found by searching"
+    for place in places:
+        later = [page.position for page in pages(session, kind, replace(request, position=place))]
+        assert place not in later
+        assert later[-1] is None
+
+
 def test_what_changed_after_the_upper_end_waits_for_the_next_pull(sandbox: RunningSandbox, session: Session) -> None:
     one, two, three = companies(sandbox, 3)
     since = now(sandbox)

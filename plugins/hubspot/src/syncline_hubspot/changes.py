@@ -50,7 +50,8 @@ def _changed(client: Client, object_type: ObjectType, request: PullRequest, posi
         last, offset = (_reached(raws, last), 0) if raws else (last, offset + PAGE)
         if more and offset + PAGE > WALL:
             raise UnsupportedFeature("HubSpot's search counts thousands of archived records in a row, which it does not show.")
-        yield Page(completed(client, object_type, raws, request), f"{last}+{offset if more else 0}", total)
+        if raws or more:  # else it is the place where reading began, and whoever is there a second time has gone astray
+            yield Page(completed(client, object_type, raws, request), f"{last}+{offset if more else 0}", total)
         if not more:
             return
 
