@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
-from django.test import override_settings
 from syncline.catalog.models import CatalogChange
 from syncline.contract import Message, Retryable
 from syncline.ledger.messages import DeadLetter, Incoming
@@ -26,19 +25,16 @@ from syncline.syncs.publish import publish
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from streaming.topic import DEAD, Topics  # noqa: E402
-from streaming.world import Register, World, installed  # noqa: E402
+from streaming.topic import DEAD  # noqa: E402
+from streaming.world import Register, World, opened  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def world(db: None) -> Iterator[World]:
-    topics = Topics()
-    with installed(topics), override_settings(SYNCLINE_STREAM_LEASE_SECONDS=1.0):
-        made = World(topics)
+    with opened(SYNCLINE_STREAM_LEASE_SECONDS=1.0) as made:
         yield made
-        made.halt()
 
 
 def positions() -> dict[str, str]:

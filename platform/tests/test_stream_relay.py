@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from django.test import override_settings
 from syncline.contract import Change, ConfigError, OutcomeUnknown
 from syncline.inbox.models import InboxEvent
 from syncline.ledger.messages import Outgoing
@@ -19,23 +18,15 @@ from syncline.syncs.engine import MappingInvalid
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from streaming.topic import Topics  # noqa: E402
-from streaming.world import World, installed  # noqa: E402
+from streaming.world import World, reachable, settled  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def world(db: None) -> Iterator[World]:
-    topics = Topics()
-    with installed(topics), override_settings(SYNCLINE_PUBLIC_URL="https://sync.example.com", ALLOWED_HOSTS=["*"]):
-        made = World(topics)
+    with reachable() as made:
         yield made
-        made.halt()
-
-
-def settled(world: World, number: int) -> bool:
-    return Outgoing.objects.exclude(state="waiting").count() == number
 
 
 def test_each_message_arrives_once_with_its_key_its_sequence_and_a_name_of_its_own(world: World) -> None:
@@ -43,7 +34,7 @@ def test_each_message_arrives_once_with_its_key_its_sequence_and_a_name_of_its_o
     assert world.post({"key": "a", "n": 1}, {"key": "b", "n": 2}) == 204
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     messages = sorted((m for log in world.topics.of("topic") for m in log), key=lambda m: m.key or "")
     events = {e.remote_id: e.pk for e in InboxEvent.objects.all()}
     assert [(m.key, m.sequence, m.id) for m in messages] == [
@@ -64,7 +55,7 @@ def test_what_says_the_same_as_the_one_before_goes_no_further_and_what_comes_bac
     world.post({"key": "a", "on": True}, {"key": "a", "on": False}, {"key": "a", "on": False})
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 8))
+        world.until(lambda: settled(8))
     assert [one["on"] for one in world.topics.told("topic")] == [True, False, True, False]
     assert world.outgoing() == {"published": 4, "unchanged": 4}
     assert world.counted("unchanged") == 4
@@ -123,7 +114,7 @@ def test_the_messages_of_a_key_keep_their_order_however_often_a_lot_fails(world:
         world.post({"key": "a", "n": number}, {"key": "b", "n": number})
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 60), 60)
+        world.until(lambda: settled(60), 60)
     for key in ("a", "b"):
         sequences = [m.sequence or 0 for log in world.topics.of("topic") for m in log if m.key == key]
         first = sorted(set(sequences), key=sequences.index)
@@ -138,7 +129,7 @@ def test_a_message_without_an_answer_is_sent_again_under_its_name(world: World) 
     world.dispatch()
     world.topics.unanswered = {str(InboxEvent.objects.get().pk)}
     with world.going():
-        world.until(lambda: settled(world, 1))
+        world.until(lambda: settled(1))
     names = [m.id for log in world.topics.of("topic") for m in log]
     assert (len(names), len(set(names))) == (2, 1)
 
@@ -148,7 +139,7 @@ def test_a_refused_message_is_kept_with_its_reason_and_the_others_go_on(world: W
     world.post({"key": "a", "text": "x" * 20_000}, {"key": "b"})
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     refused = Outgoing.objects.get(state="refused")
     assert (refused.key, refused.code) == ("a", "too_long")
     assert "larger than the broker takes" in refused.reason
@@ -161,7 +152,7 @@ def test_the_filter_leaves_messages_out(world: World) -> None:
     world.post({"key": "a"}, {"key": "b"})
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     assert world.outgoing() == {"published": 1, "excluded": 1}
 
 
@@ -176,7 +167,7 @@ def test_while_the_broker_is_away_everything_waits_and_the_reason_is_shown(world
     assert Run.objects.get(sync=sync).state == Run.State.RUNNING
     world.topics.gone = False
     with world.going():
-        world.until(lambda: settled(world, 1))
+        world.until(lambda: settled(1))
 
 
 def test_events_of_other_connections_are_not_passed_on(world: World) -> None:
@@ -196,7 +187,7 @@ def test_an_event_that_nobody_passed_on_is_ignored_and_passed_on_when_replayed_l
     list(replay.replay(replay.Which(state="ignored")))
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 1))
+        world.until(lambda: settled(1))
     assert len(world.topics.told("topic")) == 1
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from django.test import Client, override_settings
+from django.test import Client
 from syncline.inbox.models import InboxEvent
 from syncline.ledger.messages import Outgoing
 from syncline.runs import inbox
@@ -23,23 +23,15 @@ from syncline.syncs.publish import publish
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from streaming.topic import Topics  # noqa: E402
-from streaming.world import World, installed  # noqa: E402
+from streaming.world import World, reachable, settled  # noqa: E402
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def world(db: None) -> Iterator[World]:
-    topics = Topics()
-    with installed(topics), override_settings(SYNCLINE_PUBLIC_URL="https://sync.example.com", ALLOWED_HOSTS=["*"]):
-        made = World(topics)
+    with reachable() as made:
         yield made
-        made.halt()
-
-
-def settled(world: World, number: int) -> bool:
-    return Outgoing.objects.exclude(state="waiting").count() == number
 
 
 def test_what_was_refused_or_left_out_before_says_something_new_when_it_comes_again(world: World) -> None:
@@ -50,14 +42,14 @@ def test_what_was_refused_or_left_out_before_says_something_new_when_it_comes_ag
     world.post(*told)  # queued before it is known what becomes of the first ones
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 4))
+        world.until(lambda: settled(4))
     world.topics.limit = 100_000
     Sync.objects.filter(pk=sync.pk).update(filter="")
     publish(sync, world.owner)
     world.post(*told)
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 6))
+        world.until(lambda: settled(6))
     assert sorted(str(one["key"]) for one in world.topics.told("topic")) == ["a", "b"]
 
 
@@ -77,7 +69,7 @@ def test_what_waits_as_the_same_as_a_refused_one_is_tried_by_itself(world: World
 
     world.topics.before_push, world.topics.after_push = again, enough
     with world.going():
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     assert world.outgoing() == {"refused": 1, "published": 1}
 
 
@@ -88,7 +80,7 @@ def test_the_same_words_about_two_objects_with_one_id_are_two_messages(world: Wo
     assert InboxEvent.objects.update(data={"n": 1}) == 2
     world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     assert world.outgoing() == {"published": 2}
 
 
@@ -99,7 +91,7 @@ def test_a_key_of_any_length_is_passed_on(world: World) -> None:
         world.post({"key": key, "n": number})
         world.dispatch()
     with world.going():
-        world.until(lambda: settled(world, 3))
+        world.until(lambda: settled(3))
     assert world.outgoing() == {"published": 2, "unchanged": 1}
 
 
@@ -155,7 +147,7 @@ def test_a_new_mapping_sends_nothing_beside_what_the_old_one_still_sends(world: 
         assert not free
         go_on.set()
         go_on.set()
-        world.until(lambda: settled(world, 2))
+        world.until(lambda: settled(2))
     numbers = [one["n"] for one in world.topics.told("topic")]
     assert numbers == [1, 1, 2], "the old one's is sent again, because nobody noted it, and then the younger one"
 
@@ -169,7 +161,7 @@ def test_of_large_messages_only_some_are_in_memory_at_once(world: World, monkeyp
     monkeypatch.setattr(relay, "BYTES", 1000)
     began = time.monotonic()
     with world.going():
-        world.until(lambda: settled(world, 7))
+        world.until(lambda: settled(7))
     assert lots == [2, 2, 2, 1]
     assert [one["n"] for one in world.topics.told("topic")] == list(range(7))
     assert time.monotonic() - began < 3 * relay.IDLE, "what waits does not wait for a bell"

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connections
 from django.db.models import F, QuerySet
-from django.test import Client
+from django.test import Client, override_settings
 from syncline import registry
 from syncline.catalog import service as catalog
 from syncline.connections.models import Connection
@@ -195,3 +195,23 @@ class World:
 
     def counted(self, name: str) -> int:
         return sum(RunPart.objects.filter(kind__in=RunPart.CONTINUOUS).values_list(name, flat=True))
+
+
+@contextmanager
+def opened(**settings: Any) -> Iterator[World]:
+    """With nothing left at work at its end."""
+    topics = Topics()
+    with installed(topics), override_settings(**settings):
+        made = World(topics)
+        yield made
+        made.halt()
+
+
+def reachable() -> AbstractContextManager[World]:
+    """One that systems can deliver to."""
+    return opened(SYNCLINE_PUBLIC_URL="https://sync.example.com", ALLOWED_HOSTS=["*"])
+
+
+def settled(number: int) -> bool:
+    """Whether so many messages were passed on, or will not be."""
+    return Outgoing.objects.exclude(state="waiting").count() == number
