@@ -22,6 +22,8 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from syncline.localdb import LocalDatabase
+
     from tests.services.kafka.service import Kafka, Session
 
 ROOT = Path(__file__).parent
@@ -51,14 +53,29 @@ def pytest_configure(config: pytest.Config) -> None:
     from django.db import connections
     from syncline.localdb import TEST_PREFIX, LocalDatabase
 
-    connections["default"].settings_dict["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
+    known = connections["default"].settings_dict
+    known["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
     settings.SYNCLINE_BUDGETS = False  # read before this file
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing
+    server = None if "DATABASE_URL" in os.environ else LocalDatabase(settings.STATE_DIR / "tests")
+    if server:
+        known["HOST"] = str(server.socket_dir)
     if not hasattr(config, "workerinput"):
         _held.callback(_broker().clear)
-        if "DATABASE_URL" not in os.environ:
-            _held.enter_context(LocalDatabase(settings.STATE_DIR).used())
+        if server:
+            _held.enter_context(server.used())
+            _let_forget(server)
     _held.enter_context(_broker().joined())
+
+
+def _let_forget(server: LocalDatabase) -> None:
+    """What tests write need not survive a failure of the machine: killed processes and servers do not notice the difference."""
+    from syncline.localdb import admin_connection
+
+    with admin_connection(server.url("postgres")) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def pytest_unconfigure() -> None:
@@ -69,6 +86,19 @@ def _broker() -> Session:
     from tests.services.kafka.service import Session
 
     return Session(os.environ["SYNCLINE_TEST_ID"])
+
+
+FIRST = ("long", "faults", "browser")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take longest come first: at the end no process is left alone with one of them."""
+    ranks: dict[Path, int] = {}
+    for item in items:
+        rank = next((n for n, marker in enumerate(FIRST) if item.get_closest_marker(marker)), len(FIRST))
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: (ranks[item.path], item.path.parent != ROOT / "tests"))
 
 
 @pytest.fixture(scope="session", autouse=True)

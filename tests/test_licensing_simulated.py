@@ -19,6 +19,7 @@ from syncline.contract import LocalChange, Op, Status
 from syncline.inbox import addresses
 from syncline.inbox.models import Delivery, InboxEvent
 from syncline.models import Connection
+from syncline.runs import inbox
 from syncline_licensing.datasets import CustomerDataset
 from syncline_licensing.expected import mismatches
 from syncline_licensing.models import Customer, LicenseChange, Sku
@@ -61,6 +62,7 @@ def test_what_the_simulator_posts_makes_the_licences_it_expects(address: str, ca
         Sku.objects.create(code=code)
     simulate(url=address, messages=MESSAGES, rate=0, concurrency=4, duplicates=0.1, reordered=0.1, bursts=0.1, malformed=0.05)
     told = json.loads(capsys.readouterr().out)
+    read_all()
 
     assert Delivery.objects.filter(state="unreadable").count() == told["malformed"] > 0
     assert all(Delivery.objects.filter(state="unreadable").values_list("cause", flat=True))
@@ -89,6 +91,7 @@ def test_messages_that_come_in_any_order_and_more_than_once_end_the_same(
         Sku.objects.create(code=code)
     simulate(url=address, messages=MESSAGES, rate=0, duplicates=0.2)
     told = json.loads(capsys.readouterr().out)
+    read_all()
     changes = [as_change(event) for event in InboxEvent.objects.order_by("pk")]
     chance = random.Random(5)
     chance.shuffle(changes)
@@ -96,6 +99,12 @@ def test_messages_that_come_in_any_order_and_more_than_once_end_the_same(
     chance.shuffle(changes)
     take_in(changes)
     assert mismatches(told["customers"]) == []
+
+
+def read_all() -> None:
+    """As a worker does: the connector's deliveries are stored unread."""
+    while inbox.read_stored():
+        pass
 
 
 def take_in(changes: list[LocalChange]) -> list[Status]:

@@ -1,120 +1,37 @@
-"""The suite's own proof: the honest example keeps every rule, and each check catches its saboteurs, which no other check does."""
+"""The suite's own proof: the honest example keeps every rule, and what the suite says of a target or connector that is odd."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from syncline.contract import ConnectorSpec, Http, OutcomeUnknown, PullRequest, Response, Session
-from syncline.contract.testing.check import told
+from syncline.contract import ConnectorSpec, Http, ObjectType, OutcomeUnknown, Page, PullRequest, Response, Session, hookimpl
 from syncline.contract.testing.delivery import Delivery
-from syncline.contract.testing.lab import Lab, opened
+from syncline.contract.testing.lab import opened
 from syncline.contract.testing.proxy import Fault
-from syncline.contract.testing.suite import CHECKS, breach_of, conformance, left_out
-from syncline.contract.testing.target import Server, Target
+from syncline.contract.testing.suite import CHECKS, conformance, left_out
+from syncline.contract.testing.target import Server
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "docs" / "examples" / "notes"
 sys.path += [path for path in (str(EXAMPLE / "src"), str(HERE)) if path not in sys.path]
 
-from saboteurs import (  # noqa: E402
-    bulk,
-    describing,
-    failing,
-    hearing,
-    logging_on,
-    modest,
-    moving,
-    noisy_models,
-    noisy_network,
-    noisy_settings,
-    pulling,
-    relating,
-)
-from saboteurs.breaks import SABOTEURS  # noqa: E402
-from syncline_notes import sandbox  # noqa: E402
+from saboteurs import describing, modest  # noqa: E402
+from saboteurs.trial import failing_checks, honest_target, in_a_thread, installed, outcome  # noqa: E402
 from syncline_notes.connector import Notes  # noqa: E402
 
-MODULES = (bulk, describing, failing, hearing, logging_on, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
 pytestmark = pytest.mark.unit
 
 
-def honest_target() -> Target:
-    """The target of the example's own test file."""
-    spec = importlib.util.spec_from_file_location("notes_conformance", EXAMPLE / "tests" / "test_conformance.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    target: Target = module.TARGET
-    return replace(target, server=in_a_thread)
-
-
-@contextmanager
-def in_a_thread(connector: ConnectorSpec) -> Iterator[Server]:
-    """The example's sandbox without a process of its own: every saboteur gets a new one."""
-    server = sandbox.Sandbox(0)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        headers = {"Authorization": f"Bearer {sandbox.TOKEN}"}
-        yield Server(
-            url=server.url,
-            headers=headers,
-            settings={"base_url": "{url}"},
-            touch=server.store.touch,
-            merge=server.store.merge,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def failing_checks(connector: ConnectorSpec, target: Target) -> dict[str, str]:
-    """Name of each check that fails → what it says."""
-    with opened(connector, target) as lab:
-        said = {name: outcome(name, lab) for name in CHECKS}
-    return {name: text for name, text in said.items() if text}
-
-
-def outcome(name: str, lab: Lab) -> str:
-    if left_out(CHECKS[name], lab):
-        return ""
-    try:
-        return breach_of(CHECKS[name], lab)
-    except Exception as error:  # noqa: BLE001 - a check that ends in an error has failed
-        return told(error)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The example's entry point, as an installation would leave it."""
-    site = tmp_path_factory.mktemp("site")
-    info = site / "syncline_notes-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: syncline-notes\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[syncline.connectors]\nnotes = syncline_notes.connector:Notes\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site)
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with installed(tmp_path_factory.mktemp("site")):
         yield
-
-
-@pytest.fixture(scope="module")
-def caught(installed: None) -> dict[str, dict[str, str]]:
-    """For every saboteur, all checks that fail; several at a time, as most of it is waiting."""
-    target = honest_target()
-    with ThreadPoolExecutor(6) as pool:
-        results = pool.map(lambda entry: failing_checks(entry[1](), target), SABOTEURS)
-        return {saboteur.__name__: failed for (_, saboteur), failed in zip(SABOTEURS, results, strict=True)}
 
 
 def test_the_honest_connector_keeps_every_rule() -> None:
@@ -122,16 +39,6 @@ def test_the_honest_connector_keeps_every_rule() -> None:
     assert failing_checks(Notes(), target) == {}
     with opened(Notes(), target) as lab:
         assert [name for name, check in CHECKS.items() if left_out(check, lab)] == []
-
-
-@pytest.mark.parametrize(("check", "saboteur"), SABOTEURS, ids=[saboteur.__name__ for _, saboteur in SABOTEURS])
-def test_a_saboteur_is_caught_by_its_check_only(check: str, saboteur: type, caught: dict[str, dict[str, str]]) -> None:
-    failed = caught[saboteur.__name__]
-    assert list(failed) == [check], failed
-
-
-def test_every_check_has_a_saboteur() -> None:
-    assert {check for check, _ in SABOTEURS} == set(CHECKS)
 
 
 class EverythingRepeats(Http):
@@ -219,6 +126,29 @@ def test_a_check_is_left_out_only_for_a_reason() -> None:
         "clear": "Notes keeps what it has.",
         "match": "notes does not offer match",
     }
+
+
+class NeverEnds(Notes):
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        while True:  # until the server is gone
+            yield from super().pull(session, object_type, request)
+
+
+class EndsTheProcess(Notes):
+    @hookimpl
+    def pull(self, session: Session, object_type: ObjectType, request: PullRequest) -> Iterator[Page]:
+        raise SystemExit(3)
+
+
+def test_a_pull_without_an_end_is_a_breach_and_does_not_hang_the_suite() -> None:
+    with opened(NeverEnds(), replace(honest_target(), patience=1.0)) as lab:
+        assert "pull-resume: After 1 s it had not ended." in outcome("pull-resume", lab)
+
+
+def test_a_connector_that_ends_the_process_does_not_end_the_suite() -> None:
+    with opened(EndsTheProcess(), honest_target()) as lab:
+        assert "It tried to end the process: SystemExit(3)" in outcome("pull-resume", lab)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(460)]
 ROOT = Path(__file__).parents[2]
 SHORT = {"CHAOS_KILLS": "15", "CHAOS_RESTARTS": "1", "CHAOS_COMPANIES": "400", "CHAOS_SEED": "3", "CHAOS_DEFAULT": ""}
 

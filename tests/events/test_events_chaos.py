@@ -12,7 +12,7 @@ import pytest
 
 from tests.services.kafka.jars import NoJars, jars
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(660)]
 ROOT = Path(__file__).parents[2]
 SHORT = {"EVENTS_MINUTES": "0.3", "EVENTS_SEED": "3"}
 

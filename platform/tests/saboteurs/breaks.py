@@ -14,18 +14,20 @@ C = TypeVar("C", bound=type[ConnectorSpec])
 SABOTEURS: list[tuple[str, type[ConnectorSpec]]] = []
 
 
-def _spare_logs(saboteur: type[ConnectorSpec]) -> None:
-    """What a saboteur does to records is not to be done to messages: the checks of logs would notice it too."""
+def _spare(saboteur: type[ConnectorSpec], check: str) -> None:
+    """What a saboteur does to records is not to be done to messages and to what is followed, whose checks would notice it too."""
     for name in ("push", "pull"):
         theirs, honest = getattr(saboteur, name), getattr(Notes, name)
         if theirs is not honest:
-            setattr(saboteur, name, _but_logs(theirs, honest))
+            setattr(saboteur, name, _honest_where_spared(theirs, honest, follow=check != "follow"))
 
 
-def _but_logs(theirs: Callable[..., Any], honest: Callable[..., Any]) -> Callable[..., Any]:
+def _honest_where_spared(theirs: Callable[..., Any], honest: Callable[..., Any], *, follow: bool) -> Callable[..., Any]:
     @functools.wraps(theirs)
     def call(self: Any, session: Any, object_type: ObjectType, given: Any) -> Any:
-        return (honest if object_type.log else theirs)(self, session, object_type, given)
+        if object_type.log or (follow and getattr(given, "follow", False)):
+            return honest(Notes(), session, object_type, given)  # which pulls by itself again and again when it follows
+        return theirs(self, session, object_type, given)
 
     return call
 
@@ -35,7 +37,7 @@ def breaks(check: str) -> Callable[[C], C]:
 
     def register(saboteur: C) -> C:
         if not check.startswith("log-"):
-            _spare_logs(saboteur)
+            _spare(saboteur, check)
         SABOTEURS.append((check, saboteur))
         return saboteur
 

@@ -58,7 +58,7 @@ class WaitsInSilence(Following):
     def changed(self, pages: Iterator[Page], request: PullRequest) -> Iterator[Page]:
         for page in pages:
             if request.follow and request.position and not page.records:
-                time.sleep(5.2)
+                time.sleep(7.5)
             yield page
 
 

@@ -303,6 +303,14 @@ class KeepsSilent(Following):
 
 
 @breaks("follow")
+class ReadsOnBeforeItGivesAPage(Following):
+    """Does not even come back from the call; ends when nobody answers any more."""
+
+    def followed(self, pages: Iterator[Page]) -> Iterator[Page]:
+        return iter(list(pages))
+
+
+@breaks("follow")
 class EndsWhenNothingHappens(Following):
     def followed(self, pages: Iterator[Page]) -> Iterator[Page]:
         yield next(pages)

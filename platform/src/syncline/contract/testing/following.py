@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from syncline.contract import Page, RemoteRecord
 
 from .check import Breach, attempt, expect, told
+from .patience import within
 
 SILENT = 5.0  # seconds without a page
 SLACK = 2.0
@@ -17,16 +16,15 @@ CHANGE = 10.0  # seconds until a change must be there
 
 
 class Followed:
-    def __init__(self, pages: Iterable[Page]) -> None:
-        self._pages, self.position = iter(pages), ""
-        self._heard: queue.SimpleQueue[Page | Exception | None] = queue.SimpleQueue()
+    """`pull` makes the call: a connector that reads all pages before it gives one does not even come back from that."""
+
+    def __init__(self, pull: Callable[[], Iterable[Page]]) -> None:
+        self._pull, self.position = pull, ""
+        self._pages: Iterator[Page] | None = None
 
     def page(self) -> Page:
-        threading.Thread(target=self._read, daemon=True).start()
-        try:
-            page = self._heard.get(timeout=SILENT + SLACK)
-        except queue.Empty:
-            raise Breach(f"Followed, `pull` gave no page for {SILENT + SLACK:.0f} s: empty pages say that it is alive.") from None
+        silent = f"Followed, `pull` gave no page for {SILENT + SLACK:.0f} s: empty pages say that it is alive."
+        page = within(SILENT + SLACK, self._next, silent)
         if page is None:
             raise Breach("Followed, `pull` came to an end.")
         if isinstance(page, Exception):
@@ -48,5 +46,7 @@ class Followed:
     def close(self) -> None:
         attempt(getattr(self._pages, "close", bool))
 
-    def _read(self) -> None:
-        self._heard.put(attempt(lambda: next(self._pages, None)))
+    def _next(self) -> Page | None:
+        if self._pages is None:
+            self._pages = iter(self._pull())
+        return next(self._pages, None)

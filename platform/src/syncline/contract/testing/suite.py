@@ -12,6 +12,7 @@ from syncline.contract import ConnectorSpec
 from . import checks
 from .check import CHECKS, Breach, Check, LeftOut
 from .lab import Lab
+from .patience import within
 from .target import Target
 
 __all__ = ["CHECKS", "breach_of", "checks", "conformance", "left_out"]  # importing `checks` fills CHECKS
@@ -35,9 +36,13 @@ def left_out(check: Check, lab: Lab) -> str:
 def breach_of(check: Check, lab: Lab) -> str:
     """What was seen and the rule, "" when the rule is kept. Errors the connector should not have raised pass through."""
     try:
-        check.run(lab)
+        ended = within(lab.target.patience, lambda: check.run(lab), f"After {lab.target.patience:.0f} s it had not ended.")
     except Breach as breach:
-        return f"{check.name}: {breach}\nRule: {check.rule}"
+        ended = breach
+    if isinstance(ended, Breach):
+        return f"{check.name}: {ended}\nRule: {check.rule}"
+    if ended is not None:
+        raise ended
     return ""
 
 

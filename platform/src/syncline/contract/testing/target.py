@@ -63,6 +63,7 @@ class Target:
     `webhooks`: each form in which the vendor delivers, one with an event of a kind that the connector does not know.
     `reads`: regular expression for paths that only read although they are not called with GET.
     `skip`: name of a check → why it does not apply to this connector.
+    `patience`: seconds after which a check that has not ended is a breach: a pull without an end must not hang the suite.
     """
 
     server: Callable[[ConnectorSpec], AbstractContextManager[Server]]
@@ -80,6 +81,7 @@ class Target:
     webhooks: tuple[Delivery, ...] = ()
     reads: str = ""
     skip: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 180.0
 
 
 def sandboxed(

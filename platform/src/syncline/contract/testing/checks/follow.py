@@ -32,7 +32,7 @@ def follow(lab: Lab) -> None:
 
 def _followed(lab: Lab, call: ConnectorSpec, session: Session, position: str | None = None) -> Followed:
     request = PullRequest(tuple(lab.target.record(0)), position, follow=True)
-    return Followed(call.pull(session=session, object_type=lab.object_type, request=request))
+    return Followed(lambda: call.pull(session=session, object_type=lab.object_type, request=request))
 
 
 def _changed(lab: Lab, one: str, name: str) -> object:

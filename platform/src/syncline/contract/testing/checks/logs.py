@@ -24,10 +24,10 @@ from syncline.contract import (
 )
 
 from ..check import Breach, check, expect
+from ..following import Followed
 from ..lab import Lab
 
 LOGS = (Capability.DISCOVER, Capability.PARTITIONS, Capability.PULL, Capability.PUSH)
-SILENCE_S = 5.0
 ARRIVES_S = 10.0
 AT = dt.datetime(2026, 2, 28, 23, 59, 59, 123000, dt.UTC)
 
@@ -74,15 +74,18 @@ class Log:
         request = PullRequest(self.names, partition=partition, **asked)
         return iter(call.pull(session=session, object_type=self.object_type, request=request))
 
+    def followed(self, partition: str, position: str | None = None) -> Followed:
+        return Followed(lambda: self.pull(partition, position=position, follow=True))
+
     def ends(self) -> dict[str, str]:
         """The position behind all there is, of each partition."""
         return {partition: self._end(partition) for partition in self.partitions()}
 
     def _end(self, partition: str) -> str:
-        with closing(self.pull(partition, follow=True)) as pages:  # type: ignore[type-var]
-            page = next(page for page in pages if not page.records)
-            expect(page.position, f"An empty page of a log that is followed has the position {page.position!r}.")
-            return page.position or ""
+        with closing(self.followed(partition)) as followed:
+            while followed.page().records:
+                pass
+            return followed.position
 
     def since(self, ends: Mapping[str, str], at: tuple[Any, Session] | None = None) -> list[RemoteRecord]:
         """What stands behind these positions, partition by partition."""
@@ -139,24 +142,13 @@ def log_follow(lab: Lab) -> None:
     log = Log(lab)
     ends = log.ends()
     with ExitStack() as opened:
-        following = [log.pull(partition, position=position, follow=True) for partition, position in ends.items()]
-        for pages in following:
-            opened.enter_context(closing(pages))  # type: ignore[type-var]
-            _next(pages)
+        following = [opened.enter_context(closing(log.followed(*end))) for end in ends.items()]
+        for one in following:
+            one.page()
         [place] = log.send(log.message("key")).values()
         until = time.monotonic() + ARRIVES_S
-        while place not in {record.id for pages in following for record in _next(pages).records}:
+        while place not in {record.id for one in following for record in one.page().records}:
             expect(time.monotonic() < until, f"A message was written, but did not come within {ARRIVES_S:.0f} seconds.")
-
-
-def _next(pages: Iterator[Page]) -> Page:
-    started = time.monotonic()
-    page = next(pages, None)
-    waited = time.monotonic() - started
-    if page is None or page.position is None:
-        raise Breach("A pull that follows came to an end.")
-    expect(waited < SILENCE_S, f"A log that is followed gave no page for {waited:.1f} seconds.")
-    return page
 
 
 @check("log-odd-messages", *LOGS)
