@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from syncline.contract import Page, RemoteRecord
-from syncline.runs.pull.pages import together
+from syncline.runs.pull import pages
+from syncline.runs.pull.pages import Silent, together
 from syncline.runs.stream.receive import Arrived, joined
 
 pytestmark = pytest.mark.unit
@@ -66,6 +67,19 @@ def test_who_leaves_early_closes_what_is_read_from() -> None:
     with together(source, one, 4, 4) as batches:
         next(batches)
     assert closed.is_set()
+
+
+def test_who_keeps_silent_is_left_to_himself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ENDS_WITHIN", 0.1)
+    over = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        over.wait()
+
+    with pytest.raises(Silent, match=r"gave nothing for 0 s"), together(items(), one, 4, 4, silence=0.1) as batches:
+        assert list(batches) == [[1]]
+    over.set()
 
 
 def arrived(*ids: str, position: str | None, gap: str = "", behind: int = 0) -> Arrived:

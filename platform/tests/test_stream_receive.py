@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,8 @@ from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.pulled import Checkpoint
 from syncline.runs import claims
 from syncline.runs.models import Run, RunPart
-from syncline.runs.stream import claiming, keeping
+from syncline.runs.pull import pages
+from syncline.runs.stream import claiming, keeping, receive
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import publish
 
@@ -116,6 +118,34 @@ def test_a_broken_log_for_refused_messages_stops_nothing(world: World) -> None:
     world.topics.before_push = lambda _changes: None
     with world.going():
         world.until(lambda: not DeadLetter.objects.filter(published_at=None).exists())
+
+
+def test_what_the_log_for_refused_messages_refuses_is_not_said_to_be_there(world: World) -> None:
+    world.stream()
+    world.topics.limit = 40
+    world.topics.put("topic", Message("x", "c", 3, body=b"\xff" * 50), partition=0)
+    world.topics.put("topic", Message("y", "d", 4, body=b"\xff{"), partition=0)
+    world.topics.say("topic", "b", 5, partition=0, name="fine")
+    with world.going():
+        world.until(lambda: world.here() == {"b": "fine"})
+        world.until(lambda: DeadLetter.objects.exclude(published_at=None).exists())
+    large, small = DeadLetter.objects.order_by("remote_id")
+    assert (large.published_at, small.unpublishable) == (None, "")
+    assert large.unpublishable == f"{DEAD} refused it: The message is larger than the broker takes."
+    assert [one.id for log in world.topics.of(DEAD) for one in log] == ["topic:0:1"]
+
+
+def test_a_connector_that_hangs_does_not_keep_its_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "SILENCE", 0.5)
+    monkeypatch.setattr(pages, "ENDS_WITHIN", 0.1)
+    world.stream()
+    world.topics.hangs = freed = threading.Event()
+    world.topics.say("topic", "a", 1, partition=0, name="one")
+    with world.going():
+        world.until(lambda: RunPart.objects.filter(partition="0", last_error__contains="may hang").exists())
+        world.topics.hangs = None
+        world.until(lambda: world.here() == {"a": "one"})
+    freed.set()
 
 
 def test_an_older_sequence_changes_nothing(world: World) -> None:

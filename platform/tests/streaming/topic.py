@@ -42,7 +42,8 @@ DEAD = "letters"
 
 @dataclass
 class Topics:
-    """`before_push`: called with each batch, may raise; `after_push` may raise although all was stored. `limit`: bytes."""
+    """`before_push`: called with each batch, may raise; `after_push` may raise although all was stored. `limit`: bytes.
+    `hangs`: until when a pull does not come back."""
 
     partitions: int = 2
     held: dict[str, list[list[Message]]] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Topics:
     limit: int = 10_000
     gone: bool = False
     gap: str = ""
+    hangs: threading.Event | None = None
     pulls: list[PullRequest] = field(default_factory=list)
     unanswered: set[str] = field(default_factory=set)
 
@@ -127,6 +129,8 @@ class Logs(ConnectorSpec):
         at, partition = int(request.position or 0), int(request.partition or 0)
         gap, self.topics.gap = self.topics.gap, ""
         while True:
+            if self.topics.hangs:
+                self.topics.hangs.wait()
             if self.topics.gone:
                 raise Retryable("The broker cannot be reached.", after=0.05)
             log = self.topics.of(object_type.key)[partition]

@@ -37,7 +37,7 @@ class DeadLetterSerializer(LetterBase):
         model = DeadLetter
         fields = (
             "id", "sync", "partition", "remote_id", "message_id", "key", "sequence", "happened_at", "code", "property", "reason",
-            "next_step", "state", "at", "published_at",
+            "next_step", "state", "at", "published_at", "unpublishable",
         )  # fmt: skip
 
     def get_next_step(self, one: DeadLetter) -> str:

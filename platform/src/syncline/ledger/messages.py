@@ -97,6 +97,7 @@ class DeadLetter(models.Model):
     """A message that could not be taken in: what it was, byte for byte, and why.
 
     `properties`: what could be read of it. `published_at`: when it went to the remote log for such messages, if there is one.
+    `unpublishable`: why that log refused it, so that it is here alone.
     """
 
     class State(models.TextChoices):
@@ -121,13 +122,16 @@ class DeadLetter(models.Model):
     reason = models.TextField()
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
     published_at = models.DateTimeField(null=True, blank=True)
+    unpublishable = models.TextField(default="", db_default="", blank=True)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["sync", "remote_id"], name="dead_letter_message"),)
         indexes = (
             models.Index(
-                fields=["sync", "partition", "id"], name="dead_letter_unpublished", condition=models.Q(published_at__isnull=True)
+                fields=["sync", "partition", "id"],
+                name="dead_letter_unpublished",
+                condition=models.Q(published_at__isnull=True, unpublishable=""),
             ),
             models.Index(fields=["sync", "-id"], name="dead_letter_open", condition=models.Q(state="open")),
         )

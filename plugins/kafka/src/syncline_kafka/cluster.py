@@ -22,6 +22,7 @@ KEPT: Final = 16
 USUAL_LIMIT: Final = 1_048_588  # Kafka's default of max.message.bytes
 SETTLE_S: Final = 10.0
 GLANCE_S: Final = 1.0
+NO_IDS: Final = frozenset({"", "None", "A" * 22})
 #: Delivery ends within the time that the host gives one call.
 PRODUCING: Final = {
     "acks": "all",
@@ -42,7 +43,6 @@ class Cluster:
         self._config = {**config, "error_cb": self.trouble}
         self.admin = AdminClient(self._config)
         self._limits: dict[str, int] = {}
-        self._read: dict[tuple[str, int], str] = {}
         self._producers: dict[int, Producer] = {}
         self._lock = threading.Lock()
 
@@ -100,14 +100,13 @@ class Cluster:
         """Not shared. Close it."""
         return Consumer({**self._config, "error_cb": own.pop("error_cb", self.trouble), **own})
 
-    def is_another(self, topic: str, partition: int) -> bool:
-        """Whether this process has read that partition of a topic before that had the same name, and is another one."""
+    def topic_id(self, topic: str) -> str:
+        """What tells a topic from another that had its name before; "" where the broker does not say."""
         try:
             told = self.admin.describe_topics(TopicCollection([topic]), request_timeout=5)[topic].result(6)
         except (KafkaException, TimeoutError):
-            return False  # not every broker tells
-        before, self._read[topic, partition] = self._read.get((topic, partition)), str(told.topic_id)
-        return before is not None and before != str(told.topic_id)
+            return ""
+        return "" if str(told.topic_id) in NO_IDS else str(told.topic_id)
 
     def forget(self, topic: str) -> None:
         """It may have been deleted or changed: it is looked up again before the next message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from syncline.contract import ConfigError, ObjectType, Page, PullRequest, RemoteRecord, Session, SynclineError
@@ -28,7 +28,8 @@ READING: Final = {
     "fetch.error.backoff.ms": 100,
     "queued.max.messages.kbytes": 16_384,
 }
-_OFFSET: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+#: An offset, and the id of the topic in which it was reached: one made anew under the same name has another.
+_POSITION: Final = re.compile(r"(?P<offset>[0-9]{1,18})(?:@(?P<topic>[A-Za-z0-9_-]{1,40}))?", re.ASCII)
 LOST: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
 
 
@@ -36,18 +37,28 @@ def pull(session: Session, object_type: ObjectType, request: PullRequest) -> Ite
     topic = object_type.key
     if request.partition is None:
         raise ConfigError(f"The topic {topic} is read by partition, and none was named.")
-    if request.position is not None and not _OFFSET.fullmatch(request.position):
-        raise ConfigError(
-            f"A position in {topic} is the offset of a message, such as 1200. {request.position!r} is none: set it anew."
-        )
+    position = None if request.position is None else _place(topic, request.position)
     if int(request.partition) not in cluster(session).partitions(session, topic):
         raise ConfigError(f"The topic {topic} has no partition {request.partition} any more. Start the sync anew.")
-    another = cluster(session).is_another(topic, int(request.partition))
     reading = Reading(session, topic, int(request.partition), Reader(object_type, request.properties))
     try:
-        yield from reading.pages(request, another=another)
+        yield from reading.pages(position, follow=request.follow)
     finally:
         reading.close()
+
+
+def _place(topic: str, position: str) -> Place:
+    found = _POSITION.fullmatch(position)
+    if found is None:
+        raise ConfigError(f"A position in {topic} is the offset of a message, such as 1200. {position!r} is none: set it anew.")
+    return Place(int(found["offset"]), found["topic"] or "")
+
+
+class Place(NamedTuple):
+    """`topic`: the id of the topic, "" where nobody said."""
+
+    offset: int
+    topic: str
 
 
 class Reading:
@@ -57,33 +68,37 @@ class Reading:
         self._group = str(session.settings.get("group_id") or "")
         group = {"group.id": self._group or f"syncline-{session.installation}", "on_commit": self._committed}
         self._consumer: Consumer = cluster(session).consumer(error_cb=self._trouble, **READING, **group)
+        self._id = cluster(session).topic_id(topic)
         self._next, self._look = 0, time.monotonic() + LOOK_S
 
     def close(self) -> None:
         self._consumer.close()
 
-    def pages(self, request: PullRequest, *, another: bool = False) -> Iterator[Page]:
-        """`another`: the topic was deleted and made anew, so that a position in it means nothing, however far it has grown."""
+    def pages(self, position: Place | None, *, follow: bool) -> Iterator[Page]:
         low, high = self._bounds()
-        position = None if request.position is None else int(request.position)
-        gap = self._afresh(position, low) if another else self._begin(position, low, high)
+        another = position is not None and self._is_another(position.topic)
+        gap = self._afresh(low) if another else self._begin(position.offset if position else None, low, high)
         if gap:
             yield self._page([], gap)
-        while request.follow or self._next < high:
+        while follow or self._next < high:
             page, ended = self._read()
-            if ended and not request.follow:
+            if ended and not follow:
                 high = self._next
-            more = request.follow or self._next < high
-            if page.records or page.gap or request.follow or not more:
+            more = follow or self._next < high
+            if page.records or page.gap or follow or not more:
                 yield page if more else Page(page.records, None, gap=page.gap)
                 self._publish()
             if not more:
                 return
         yield Page([], None)
 
-    def _afresh(self, position: int | None, low: int) -> str:
+    def _is_another(self, topic_id: str) -> bool:
+        """Deleted and made anew, so that an offset in the former means nothing, however far this one has grown."""
+        return bool(topic_id and self._id and topic_id != self._id)
+
+    def _afresh(self, low: int) -> str:
         self._go(low)
-        return f"The topic was made anew. Partition {self._partition} is read from its beginning." if position else ""
+        return f"The topic was made anew. Partition {self._partition} is read from its beginning."
 
     def _begin(self, position: int | None, low: int, high: int) -> str:
         """Where to go on; a sentence about what can no longer be read there."""
@@ -100,14 +115,14 @@ class Reading:
 
     def _go(self, position: int) -> None:
         self._next = position
-        self._consumer.assign([self._place()])
+        self._consumer.assign([self._here()])
 
-    def _place(self) -> TopicPartition:
+    def _here(self) -> TopicPartition:
         return TopicPartition(self._topic, self._partition, self._next)
 
     def _bounds(self) -> tuple[int, int]:
         try:
-            return self._consumer.get_watermark_offsets(self._place(), timeout=ANSWER_S)
+            return self._consumer.get_watermark_offsets(self._here(), timeout=ANSWER_S)
         except KafkaException as error:
             raise self._error(code_of(error)) from error
 
@@ -144,17 +159,21 @@ class Reading:
             return self._page([])
         low, high = self._bounds()
         self._trouble.last, self._look = None, time.monotonic() + LOOK_S
+        before, self._id = self._id, cluster(self._session).topic_id(self._topic) or self._id
+        if self._is_another(before):
+            return self._page([], self._afresh(low))
         lost = not low <= self._next <= high
         return self._page([], self._begin(self._next, low, high) if lost else "")
 
     def _page(self, records: Sequence[RemoteRecord], gap: str = "") -> Page:
-        _, high = self._consumer.get_watermark_offsets(self._place(), cached=True)
-        return Page(records, str(self._next), behind=max(high - self._next, 0), gap=gap)
+        _, high = self._consumer.get_watermark_offsets(self._here(), cached=True)
+        position = f"{self._next}@{self._id}" if self._id else str(self._next)
+        return Page(records, position, behind=max(high - self._next, 0), gap=gap)
 
     def _publish(self) -> None:
         """For lag tools only: the host takes the next page when it has read this one, and stores it moments later."""
         if self._group:
-            self._consumer.commit(offsets=[self._place()], asynchronous=True)
+            self._consumer.commit(offsets=[self._here()], asynchronous=True)
 
     def _committed(self, error: KafkaError | None, _: object) -> None:
         if error is not None:

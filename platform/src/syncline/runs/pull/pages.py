@@ -22,6 +22,9 @@ LOT = 1000
 
 LONGEST_ID = 200
 
+ENDS_WITHIN = 5.0
+"""Seconds that a thread has to end in before it is left to itself, where one may hang."""
+
 AHEAD = 12
 """Pages that may wait to be stored."""
 
@@ -41,6 +44,10 @@ class Lot:
 
 class Astray(Permanent):
     """The system's listing does not come to an end. Run the sync again; if that does not help, report it with the run."""
+
+
+class Silent(Retryable):
+    """A connector that is to tell every few seconds that it lives did not."""
 
 
 def watched(pages: Iterable[Page], begun_at: str | None) -> Iterator[Page]:
@@ -128,21 +135,23 @@ def _lot(batch: Sequence[_Asked]) -> Lot:
 
 
 @contextmanager
-def together(items: Iterable[T], size: Callable[[T], int], most: int, waiting: int) -> Iterator[Iterator[list[T]]]:
+def together(
+    items: Iterable[T], size: Callable[[T], int], most: int, waiting: int, silence: float | None = None
+) -> Iterator[Iterator[list[T]]]:
     """Those that are there, again and again: a thread of its own makes them, and has up to `waiting` more in store.
 
     `size`: of one. No batch is longer than `most` by more than its last item. An error of theirs comes after what was made
-    before it.
+    before it. `silence`: seconds without an item after which it is Silent, and the thread is left to itself.
     """
     made: queue.Queue[T | _Ended] = queue.Queue(waiting)
     stop = threading.Event()
     thread = threading.Thread(target=_make, args=(items, made, stop), name="pull", daemon=True)
     thread.start()
     try:
-        yield _batches(made, size, most)
+        yield _batches(made, size, most, silence)
     finally:
         stop.set()
-        thread.join()
+        thread.join(silence and ENDS_WITHIN)
 
 
 def _make(items: Iterable[T], made: queue.Queue[T | _Ended], stop: threading.Event) -> None:
@@ -175,10 +184,13 @@ def _put(made: queue.Queue[T | _Ended], item: T | _Ended, stop: threading.Event)
     return False
 
 
-def _batches(made: queue.Queue[T | _Ended], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+def _batches(made: queue.Queue[T | _Ended], size: Callable[[T], int], most: int, silence: float | None) -> Iterator[list[T]]:
     ended: _Ended | None = None
     while ended is None:
-        item = made.get()
+        try:
+            item = made.get(timeout=silence)
+        except queue.Empty:
+            raise Silent(f"The connector gave nothing for {silence:.0f} s and may hang. It is called anew.") from None
         if isinstance(item, _Ended):
             ended = item
         else:

@@ -16,6 +16,7 @@ from syncline.ledger.writer import FenceLost
 from .job import StreamJob
 
 LOT: Final = 200
+LONGEST: Final = 1000
 
 log = logging.getLogger("syncline.runs")
 
@@ -38,9 +39,20 @@ def _publish(job: StreamJob, target: ObjectType, letters: Sequence[DeadLetter]) 
     """False when some are still to be sent: the next refusal, or the next start, tries again."""
     changes = [_change(job, one) for one in letters]
     results = job.connector.call.push(session=job.session, object_type=target, changes=changes)
-    done = [int(r.local_key) for r in results if r.status in (Status.CREATED, Status.UPDATED, Status.REJECTED)]
+    done = [int(r.local_key) for r in results if r.status in (Status.CREATED, Status.UPDATED)]
     DeadLetter.objects.filter(pk__in=done).update(published_at=Now())
-    return len(done) == len(letters)
+    refused = {int(r.local_key): r.error.message if r.error else "" for r in results if r.status is Status.REJECTED}
+    for letter in letters:
+        if letter.pk in refused:
+            _unpublishable(letter, f"{target.key} refused it: {refused[letter.pk] or 'no reason was given'}")
+    return len(done) + len(refused) == len(letters)
+
+
+def _unpublishable(letter: DeadLetter, why: str) -> None:
+    DeadLetter.objects.filter(pk=letter.pk).update(unpublishable=why[:LONGEST])
+    log.warning(
+        "The message %s that sync %s could not take in is kept in the ledger alone: %s", letter.remote_id, letter.sync_id, why
+    )
 
 
 def _target(job: StreamJob) -> ObjectType | None:
@@ -54,7 +66,9 @@ def _target(job: StreamJob) -> ObjectType | None:
 
 
 def _unpublished(job: StreamJob) -> Sequence[DeadLetter]:
-    found = DeadLetter.objects.filter(sync_id=job.sync.pk, partition=job.part.partition, published_at__isnull=True)
+    found = DeadLetter.objects.filter(
+        sync_id=job.sync.pk, partition=job.part.partition, published_at__isnull=True, unpublishable=""
+    )
     return list(found.order_by("pk")[:LOT])
 
 

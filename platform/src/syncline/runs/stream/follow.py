@@ -16,13 +16,13 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from syncline import background
-from syncline.contract import ConfigError, Page, PullRequest
+from syncline.contract import ConfigError, Page
 from syncline.ledger import writer
 from syncline.ledger.pulled import Checkpoint
 from syncline.runs.models import RunPart
 from syncline.runs.pull import arriving, asking, ground
 from syncline.runs.pull.ground import Ground
-from syncline.runs.pull.pages import close
+from syncline.runs.pull.pages import together
 from syncline.runs.queue import QUEUE
 
 from . import receive
@@ -41,17 +41,13 @@ def follow(job: StreamJob) -> None:
     opened = ground.opened(job)
     if opened.finder.staging:
         raise ConfigError(f"{job.source.dataset.info.label} does not find records quickly. Pull by a schedule instead.")
-    names = opened.flow.inbound.properties
-    request = PullRequest(properties=names, position=receive.position(job) or None, follow=True)
-    listing = iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=request))
-    try:
-        for page in listing:
+    listing = receive.pages(job, opened.flow.inbound.properties)
+    with together(listing, lambda _page: 1, 1, 1, receive.SILENCE) as pages:
+        for [page] in pages:
             _store(job, opened, page)
             job.gauge.saw(len(page.records), page.behind)
             if job.interrupted():
                 return
-    finally:
-        close(listing)
 
 
 def _store(job: StreamJob, opened: Ground, page: Page) -> None:

@@ -34,6 +34,9 @@ LOT: Final = 5000
 AHEAD: Final = 4
 """Pages that are read while others are stored."""
 
+SILENCE: Final = 60.0
+"""Seconds without a page, of which there is to be one every five, after which a connector is believed to hang."""
+
 UNREADABLE: Final = "unreadable"
 TOMBSTONE: Final = "tombstone"
 
@@ -45,7 +48,8 @@ def take_in(job: StreamJob) -> None:
         raise ConfigError(f"The mapping of {job.sync.name} does not pull. Publish it again.")
     here = Receiver(job, inbound)
     here.publish_dead()
-    with together(here.arriving(_pages(job, inbound)), lambda one: len(one.page.records), LOT, AHEAD) as batches:
+    arriving = here.arriving(pages(job, inbound.properties, job.part.partition))
+    with together(arriving, lambda one: len(one.page.records), LOT, AHEAD, SILENCE) as batches:
         for one in (one for batch in batches for one in joined(batch)):
             if one.page.records or one.page.gap:
                 here.store(one)
@@ -89,11 +93,10 @@ def _one(some: Sequence[Arrived]) -> Arrived:
     return Arrived(page, changes, dead, sum(one.outside for one in some))
 
 
-def _pages(job: StreamJob, inbound: InboundMapping) -> Iterator[Page]:
-    request = PullRequest(
-        properties=inbound.properties, position=position(job) or None, partition=job.part.partition, follow=True
-    )
-    return iter(job.connector.call.pull(session=job.session, object_type=job.object_type, request=request))
+def pages(job: StreamJob, properties: tuple[str, ...], partition: str | None = None) -> Iterator[Page]:
+    """What follows the position stored; whoever asks for the first one makes the call."""
+    request = PullRequest(properties, position(job) or None, partition, follow=True)
+    yield from job.connector.call.pull(session=job.session, object_type=job.object_type, request=request)
 
 
 def position(job: StreamJob) -> str:
