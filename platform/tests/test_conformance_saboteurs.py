@@ -31,7 +31,7 @@ from saboteurs.breaks import SABOTEURS  # noqa: E402
 from saboteurs.trial import failing_checks, honest_target, installed  # noqa: E402
 
 MODULES = (bulk, describing, failing, hearing, logging_on, moving, noisy_models, noisy_network, noisy_settings, pulling, relating)
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)
