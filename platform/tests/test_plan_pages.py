@@ -77,27 +77,7 @@ def do(client: Client, plan: Run, name: str = "apply", **data: str) -> str:
     return answer.content.decode()
 
 
-def laid_out(plan: Run) -> None:
-    """The rows that a page is to show, whatever the planning itself found."""
-    PlanRow.objects.filter(run=plan).delete()
-    people = list(User.objects.filter(is_staff=False).order_by("pk"))
-    new = [
-        PlanRow(run=plan, local_key=str(one.pk), action="create", changes={"name": [None, one.first_name]}) for one in people[1:]
-    ]
-    there = PlanRow(
-        run=plan,
-        local_key=str(people[0].pk),
-        remote_id="r1",
-        action="adopt",
-        changes={"name": ["<Another>", "Name 0"]},
-        kept={"city": ["Oslo", "City 0", "if_empty"]},
-    )
-    PlanRow.objects.bulk_create([there, *new])
-    Run.objects.filter(pk=plan.pk).update(reason="Planned: 30 to create, 1 to adopt.")
-
-
 def test_the_page_shows_what_would_be_written_by_action_and_page(client: Client, plan: Run) -> None:
-    laid_out(plan)
     shown = text(client, page_of(plan))
     assert re.findall(r"Planned: [^<]*", shown)[:1] == ["Planned: 30 to create, 1 to adopt."]
     assert "page 1 of 2" in shown
