@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -105,6 +105,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def addresses() -> None:
     """The host's addresses are made once for each process, from the apps then installed: before a test replaces them."""
     importlib.import_module("syncline_host.urls")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _left_clean(django_db_blocker: Any) -> Generator[None]:
+    """A file that leaves committed rows fails itself, and not whichever comes next in its process."""
+    yield
+    from django.contrib.auth.models import User
+    from django.db import connection
+    from syncline.localdb import TEST_PREFIX
+
+    if not str(connection.settings_dict["NAME"]).startswith(TEST_PREFIX):
+        return  # no test of this process has used the database yet
+    with django_db_blocker.unblock():
+        left = list(User.objects.values_list("username", flat=True)[:5])
+    assert not left, f"The tests of this file leave rows behind for those of the next one, such as the users {left}."
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +14,6 @@ from django.test.utils import CaptureQueriesContext
 from syncline.contract import ConfigError, Dataset
 from syncline_companies.datasets import DATASETS, CompanyDataset, DealDataset, PersonDataset
 from syncline_companies.models import Company, Country, Deal, Employee
-from syncline_companies.sample import load
 
 pytestmark = pytest.mark.django_db
 COMPANIES, PEOPLE, DEALS = CompanyDataset(), PersonDataset(), DealDataset()
@@ -156,23 +154,11 @@ class TestEach:
         assert {field.reference for field in dataset.info.fields if field.reference} <= known
 
 
-@pytest.fixture(scope="class")
-def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock():
-        load.load(5_000)
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE companies_company, companies_employee, companies_deal")
-        yield
-        load.clear()
-        Country.objects.all().delete()
-        User.objects.all().delete()
-
-
 def explained(rows: QuerySet[Any]) -> str:
     return rows.explain(analyze=True, costs=False, timing=False, summary=False)
 
 
-@pytest.mark.usefixtures("register")
+@pytest.mark.usefixtures("large_register")
 class TestLarge:
     @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.info.key)
     def test_a_chunk_is_read_along_indexes(self, dataset: Dataset) -> None:

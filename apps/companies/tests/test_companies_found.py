@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 from syncline.contract.normalise import NORMALISERS
 from syncline_companies import finding
 from syncline_companies.datasets import CompanyDataset, DealDataset, PersonDataset
-from syncline_companies.models import Company, Country, Employee
-from syncline_companies.sample import load
+from syncline_companies.models import Company, Employee
 
 COMPANIES, PEOPLE, DEALS = CompanyDataset(), PersonDataset(), DealDataset()
 NORMALISED_ALIKE = ("text", "exact", "email", "identifier")
@@ -90,17 +88,6 @@ def test_what_has_no_index_says_so_and_nothing_asked_is_nothing_found() -> None:
     assert [list(rows) for name in COMPANIES.found_by if (rows := COMPANIES.find(name, ())) is not None] == [[], [], []]
 
 
-@pytest.fixture(scope="class")
-def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock():
-        load.load(5_000)
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE companies_company, companies_employee")
-        yield
-        load.clear()
-        Country.objects.all().delete()
-
-
 def explained(rows: QuerySet[Any]) -> str:
     """So few rows are soon read all; where no index helps, they are read all nevertheless."""
     with connection.cursor() as cursor:
@@ -109,7 +96,7 @@ def explained(rows: QuerySet[Any]) -> str:
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("register")
+@pytest.mark.usefixtures("large_register")
 class TestLarge:
     @pytest.mark.parametrize("field", ["name", "website", "companies_house_id"])
     def test_a_hundred_companies_are_found_along_indexes(self, field: str) -> None:

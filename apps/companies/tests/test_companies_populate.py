@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 from io import StringIO
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -97,21 +95,11 @@ class TestCommand:
             populate(f"{argument}={value}")
 
 
-@pytest.fixture(scope="class")
-def register(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    with django_db_blocker.unblock():
-        load.load(SIZE)
-        yield
-        load.clear()
-        Country.objects.all().delete()
-        User.objects.all().delete()
-
-
 def share(count: int) -> float:
     return count / SIZE
 
 
-@pytest.mark.usefixtures("register")
+@pytest.mark.usefixtures("large_register")
 class TestRealism:
     def test_websites_are_missing_shared_and_spelt_in_many_ways(self) -> None:
         sites = list(Company.objects.values_list("website", flat=True))
