@@ -6,12 +6,12 @@ for which an index over a simplified form never misses, and all others, which ar
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any, Final
 
-from django.db.models import F, Func, Q, TextField, Value
-from django.db.models.lookups import In
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField, F, Func, Q, TextField, Value
 from syncline.contract.normalise import email, identifier
 
 #: Signs that a normaliser may turn into plain ones, or join with them: ligatures, signs for others, accents by themselves.
@@ -59,6 +59,12 @@ def host_in_sql(website: Any) -> Func:
     return Func(first, Value("."), function="rtrim", output_field=TextField())
 
 
+def any_of(expression: Any, texts: Iterable[str]) -> Func:
+    """One of many: PostgreSQL reads an array in a fraction of the time that it takes for as many parameters."""
+    wanted = Value(sorted(texts), ArrayField(TextField()))
+    return Func(expression, wanted, template="(%(expressions)s))", arg_joiner=" = ANY(", output_field=BooleanField())
+
+
 ODD_NAME: Final = Q(name__regex=UNUSUAL)
 ODD_WEBSITE: Final = ~Q(website__regex=_ADDRESS)
 ODD_HOUSE_NUMBER: Final = ~Q(companies_house_id__regex=_HOUSE_NUMBER)
@@ -66,19 +72,19 @@ ODD_EMAIL: Final = Q(email_key__regex=_VISIBLE)
 
 
 def by_name(values: Collection[str]) -> Q:
-    return Q(In(in_sql(F("name")), sorted({skeleton(value) for value in values}))) | ODD_NAME
+    return Q(any_of(in_sql(F("name")), {skeleton(value) for value in values})) | ODD_NAME
 
 
 def by_website(values: Collection[str]) -> Q:
     """A value is a host already, without `www.`, or an address."""
     plain = {skeleton(value) for value in values}
     hosts = (plain | {host(value) for value in plain}) - {""}
-    return Q(In(host_in_sql(F("website")), sorted(hosts | {f"www.{each}" for each in hosts}))) | ODD_WEBSITE
+    return Q(any_of(host_in_sql(F("website")), hosts | {f"www.{each}" for each in hosts})) | ODD_WEBSITE
 
 
 def by_house_number(values: Collection[str]) -> Q:
-    return Q(companies_house_id__in=sorted({identifier(value) for value in values})) | ODD_HOUSE_NUMBER
+    return Q(any_of(F("companies_house_id"), {identifier(value) for value in values})) | ODD_HOUSE_NUMBER
 
 
 def by_email(values: Collection[str]) -> Q:
-    return Q(email_key__in=sorted({email(value) for value in values})) | ODD_EMAIL
+    return Q(any_of(F("email_key"), {email(value) for value in values})) | ODD_EMAIL
