@@ -36,6 +36,7 @@ from syncline.contract import (
     Session,
     Status,
 )
+from syncline_kafka.cluster import Cluster
 from syncline_kafka.connector import Kafka as Connector
 from syncline_kafka.errors import failure
 
@@ -476,6 +477,17 @@ def test_a_topic_made_anew_that_has_grown_past_our_position_is_read_from_its_beg
     assert [page.gap for page in found if page.gap] == ["The topic was made anew. Partition 0 is read from its beginning."]
     by_hand = list(pull(ours, bare(name), position="1"))  # whoever names an offset alone means the topic of today
     assert [record.properties["$"] for page in by_hand for record in page.records] == ['{"n":2}']
+
+
+def test_while_nobody_tells_which_topic_it_is_reading_goes_on_and_the_position_keeps_what_it_knew(
+    kafka: Kafka, topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, name = session(kafka), topic()
+    raw(kafka, name, b'{"n":0}', b'{"n":1}')
+    monkeypatch.setattr(Cluster, "topic_id", lambda *_: "")
+    with closing(pull(ours, bare(name), position="1@known", follow=True)) as pages:  # type: ignore[type-var]
+        page = next(page for page in pages if page.records)
+    assert ([record.id for record in page.records], page.position) == (["0:1"], "2@known")
 
 
 def test_a_topic_that_vanishes_while_it_is_followed_is_an_error_that_says_so(kafka: Kafka, topic: Callable[..., str]) -> None:

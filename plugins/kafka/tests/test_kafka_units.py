@@ -30,10 +30,10 @@ from syncline.contract import (
     Status,
     SuggestedMapping,
 )
-from syncline_kafka.cluster import Cluster
+from syncline_kafka.cluster import Cluster, id_text
 from syncline_kafka.envelope import Reader, packed
 from syncline_kafka.mapping import suggest
-from syncline_kafka.pull import pull
+from syncline_kafka.pull import Place, place_of, pull
 from syncline_kafka.push import Batch
 from syncline_kafka.settings import SETTINGS, librdkafka, new_topics, schemas
 
@@ -283,3 +283,13 @@ def test_what_is_nested_too_deep_to_be_added_to_is_refused_alone(levels: int) ->
     properties = {"$": '{"x":' + "[" * levels + "]" * levels + "}", "Id": "1"}
     with pytest.raises(RecordRejected, match="Map it alone"):
         packed(TOPIC, Change("1", Op.CREATE, properties=properties), "inst")
+
+
+@pytest.mark.parametrize(
+    ("told", "written"),
+    [("bCWxP9pqRs+2dfjNi9w/Sg", "bCWxP9pqRs-2dfjNi9w_Sg"), ("A" * 22, ""), ("", ""), (None, "")],
+    ids=["every sign", "zero", "empty", "none"],
+)
+def test_a_topic_s_id_can_stand_in_a_position(told: str | None, written: str) -> None:
+    assert id_text(told) == written
+    assert place_of("t", f"1200@{written}" if written else "1200") == Place(1200, written)

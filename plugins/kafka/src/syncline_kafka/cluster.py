@@ -23,6 +23,7 @@ USUAL_LIMIT: Final = 1_048_588  # Kafka's default of max.message.bytes
 SETTLE_S: Final = 10.0
 GLANCE_S: Final = 1.0
 NO_IDS: Final = frozenset({"", "None", "A" * 22})
+URL_SAFE: Final = str.maketrans("+/", "-_", "=")
 #: Delivery ends within the time that the host gives one call.
 PRODUCING: Final = {
     "acks": "all",
@@ -106,7 +107,7 @@ class Cluster:
             told = self.admin.describe_topics(TopicCollection([topic]), request_timeout=5)[topic].result(6)
         except (KafkaException, TimeoutError):
             return ""
-        return "" if str(told.topic_id) in NO_IDS else str(told.topic_id)
+        return id_text(told.topic_id)
 
     def forget(self, topic: str) -> None:
         """It may have been deleted or changed: it is looked up again before the next message."""
@@ -149,6 +150,12 @@ class Cluster:
             if time.monotonic() >= until:
                 return None
             time.sleep(0.05)
+
+
+def id_text(topic_id: object) -> str:
+    """As Kafka's own tools write it; the client uses the other Base64 alphabet. "" for none."""
+    text = str(topic_id)
+    return "" if text in NO_IDS else text.translate(URL_SAFE)
 
 
 _clusters: dict[tuple[int, str], Cluster] = {}

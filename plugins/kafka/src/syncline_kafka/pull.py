@@ -37,7 +37,7 @@ def pull(session: Session, object_type: ObjectType, request: PullRequest) -> Ite
     topic = object_type.key
     if request.partition is None:
         raise ConfigError(f"The topic {topic} is read by partition, and none was named.")
-    position = None if request.position is None else _place(topic, request.position)
+    position = None if request.position is None else place_of(topic, request.position)
     if int(request.partition) not in cluster(session).partitions(session, topic):
         raise ConfigError(f"The topic {topic} has no partition {request.partition} any more. Start the sync anew.")
     reading = Reading(session, topic, int(request.partition), Reader(object_type, request.properties))
@@ -47,7 +47,7 @@ def pull(session: Session, object_type: ObjectType, request: PullRequest) -> Ite
         reading.close()
 
 
-def _place(topic: str, position: str) -> Place:
+def place_of(topic: str, position: str) -> Place:
     found = _POSITION.fullmatch(position)
     if found is None:
         raise ConfigError(f"A position in {topic} is the offset of a message, such as 1200. {position!r} is none: set it anew.")
@@ -76,6 +76,7 @@ class Reading:
 
     def pages(self, position: Place | None, *, follow: bool) -> Iterator[Page]:
         low, high = self._bounds()
+        self._id = self._id or (position.topic if position else "")
         another = position is not None and self._is_another(position.topic)
         gap = self._afresh(low) if another else self._begin(position.offset if position else None, low, high)
         if gap:
