@@ -22,6 +22,7 @@ from syncline.ledger.pulled import Checkpoint
 from syncline.runs.models import RunPart
 from syncline.syncs.models import Sync
 from syncline_host.demo_events import scenario
+from syncline_kafka.pull import place_of
 from syncline_licensing.models import Customer, LicenseChange
 
 from tests.events.going import streams, topic_of_its_own, until
@@ -109,7 +110,8 @@ def owners(sync: Sync) -> Mapping[str, int]:
 
 
 def positions(sync: Sync) -> dict[str, int]:
-    return {name: int(position) for name, position in Checkpoint.objects.filter(sync=sync).values_list("partition", "position")}
+    stand = Checkpoint.objects.filter(sync=sync).values_list("partition", "position")
+    return {name: place_of(scenario.TOPIC, position).offset for name, position in stand}
 
 
 def shared(sync: Sync) -> bool:

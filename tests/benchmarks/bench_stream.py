@@ -150,7 +150,7 @@ def taken_in(servers: str, topic: str) -> tuple[float, float]:
     thread = threading.Thread(target=_carry, args=(claim, stop, wake))
     begun, used = time.perf_counter(), time.process_time()
     thread.start()
-    while Checkpoint.objects.filter(partition="0", position=str(MESSAGES)).count() == 0:
+    while Checkpoint.objects.filter(partition="0", position__regex=rf"^{MESSAGES}(@|$)").count() == 0:
         time.sleep(0.05)
         assert thread.is_alive(), RunPart.objects.values_list("last_error", flat=True)
     seconds, used = time.perf_counter() - begun, time.process_time() - used

@@ -15,6 +15,7 @@ from syncline.ledger.pulled import Checkpoint
 from syncline.runs.models import RunPart
 from syncline.syncs.models import Sync
 from syncline_host.demo_events.scenario import PARTITIONS, TOPIC, Scene
+from syncline_kafka.pull import place_of
 from syncline_licensing.models import Customer, LicenseChange
 
 from .books import Effect, Event, Kept, Told
@@ -74,7 +75,8 @@ def left(scene: Scene, topic: Topic) -> int:
     """Events and messages that are on their way."""
     waiting = InboxEvent.objects.filter(state="waiting").count() + Outgoing.objects.filter(state="waiting").count()
     stand = dict(Checkpoint.objects.filter(sync=scene.stream).values_list("partition", "position"))
-    return waiting + sum(end - int(stand.get(number) or 0) for number, end in topic.ends().items())
+    read = {number: place_of(TOPIC, position).offset for number, position in stand.items() if position}
+    return waiting + sum(end - read.get(number, 0) for number, end in topic.ends().items())
 
 
 def kept(scene: Scene, topic: Topic, acknowledged: int) -> Kept:
