@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     known = connections["default"].settings_dict
     known["TEST"]["NAME"] = TEST_PREFIX + os.environ["SYNCLINE_TEST_ID"]
     settings.SYNCLINE_BUDGETS = False  # read before this file
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the usual one takes 0.3 s on purpose
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing
     server = None if "DATABASE_URL" in os.environ else LocalDatabase(settings.STATE_DIR / "tests")
     if server:
