@@ -180,11 +180,14 @@ def test_a_connector_that_hangs_does_not_keep_its_part(world: World, monkeypatch
     world.stream()
     world.topics.hangs = freed = threading.Event()
     world.topics.say("topic", "a", 1, partition=0, name="one")
+    kept: list[str] = []
+    monkeypatch.setattr(receive, "position", lambda job: kept.append(threading.current_thread().name) or position(job))
     with world.going():
         world.until(lambda: RunPart.objects.filter(partition="0", last_error__contains="may hang").exists())
         world.topics.hangs = None
         world.until(lambda: world.here() == {"a": "one"})
     freed.set()
+    assert "pull" not in kept, "a thread that may hang for ever has no connection to the database to take along"
 
 
 def test_an_older_sequence_changes_nothing(world: World) -> None:
