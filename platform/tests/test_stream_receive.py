@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 from syncline.catalog.models import CatalogChange
-from syncline.contract import Message, Retryable
+from syncline.contract import Change, Code, Message, PushResult, RecordError, Retryable, Status
 from syncline.ledger.messages import DeadLetter, Incoming
 from syncline.ledger.models import ErrorGroup, Link
 from syncline.ledger.pulled import Checkpoint
@@ -27,8 +27,10 @@ from syncline.syncs.publish import publish
 HERE = Path(__file__).parent
 sys.path += [path for path in (str(HERE),) if path not in sys.path]
 
-from streaming.topic import DEAD  # noqa: E402
+from streaming.topic import DEAD, Logs  # noqa: E402
 from streaming.world import Register, World, opened  # noqa: E402
+
+position = receive.position
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,17 +137,57 @@ def test_what_the_log_for_refused_messages_refuses_is_not_said_to_be_there(world
     assert [one.id for log in world.topics.of(DEAD) for one in log] == ["topic:0:1"]
 
 
+def test_a_refusal_that_no_column_takes_keeps_no_message_from_being_taken_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: object, _topic: str, change: Change) -> PushResult:
+        return PushResult(change.local_key, Status.REJECTED, error=RecordError(Code.OTHER, "No \0\ud800."))
+
+    monkeypatch.setattr(Logs, "_one", refused)
+    world.stream()
+    world.topics.put("topic", Message("x", "c", 3, body=b"\xff"), partition=0)
+    world.topics.say("topic", "b", 5, partition=0, name="fine")
+    with world.going():
+        world.until(lambda: DeadLetter.objects.filter(unpublishable__contains="refused it").exists())
+        world.until(lambda: world.here() == {"b": "fine"})
+    assert DeadLetter.objects.get().unpublishable == f"{DEAD} refused it: No \ufffd?."
+    assert not RunPart.objects.filter(failing_since__isnull=False).exists()
+
+
+def test_answers_about_other_letters_settle_none_and_are_not_asked_for_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def mistaken(_self: object, _topic: str, change: Change) -> PushResult:
+        asked.append(change.local_key)
+        return PushResult(str(int(change.local_key) + 1000), Status.CREATED, "0:0")
+
+    monkeypatch.setattr(Logs, "_one", mistaken)
+    world.stream()
+    world.topics.put("topic", Message("x", "c", 3, body=b"\xff"), partition=0)
+    world.topics.say("topic", "b", 5, partition=0, name="fine")
+    with world.going():
+        world.until(lambda: world.here() == {"b": "fine"})
+        world.topics.say("topic", "d", 6, partition=0, name="later")
+        world.until(lambda: "d" in world.here())
+    assert (DeadLetter.objects.get().published_at, len(asked)) == (None, 1)
+
+
 def test_a_connector_that_hangs_does_not_keep_its_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receive, "SILENCE", 0.5)
     monkeypatch.setattr(pages, "ENDS_WITHIN", 0.1)
     world.stream()
     world.topics.hangs = freed = threading.Event()
     world.topics.say("topic", "a", 1, partition=0, name="one")
+    kept: list[str] = []
+    monkeypatch.setattr(receive, "position", lambda job: kept.append(threading.current_thread().name) or position(job))
     with world.going():
         world.until(lambda: RunPart.objects.filter(partition="0", last_error__contains="may hang").exists())
         world.topics.hangs = None
         world.until(lambda: world.here() == {"a": "one"})
     freed.set()
+    assert "pull" not in kept, "a thread that may hang for ever has no connection to the database to take along"
 
 
 def test_an_older_sequence_changes_nothing(world: World) -> None:

@@ -76,7 +76,7 @@ class Reading:
 
     def pages(self, position: Place | None, *, follow: bool) -> Iterator[Page]:
         low, high = self._bounds()
-        self._id = self._id or (position.topic if position else "")
+        self._id = self._id or (position.topic if position and position.offset <= high else "")
         another = position is not None and self._is_another(position.topic)
         gap = self._afresh(low) if another else self._begin(position.offset if position else None, low, high)
         if gap:
@@ -142,7 +142,7 @@ class Reading:
             elif error.code() == END_OF_PARTITION:
                 ended, self._next = True, max(self._next, message.offset() or 0)
             elif error.code() in LOST:
-                return self._page(records, self._begin(self._next, *self._bounds())), False
+                return self._page(records, self._again(lost=True)), False
             else:
                 self._ignore_or_raise(message, error)
         self._trouble.last, self._look = None, time.monotonic() + LOOK_S
@@ -158,13 +158,21 @@ class Reading:
         """Silence may have a cause: no broker answers, the topic is gone, or is another one of that name."""
         if not self._trouble.last and time.monotonic() < self._look:
             return self._page([])
-        low, high = self._bounds()
+        gap = self._again()
         self._trouble.last, self._look = None, time.monotonic() + LOOK_S
-        before, self._id = self._id, cluster(self._session).topic_id(self._topic) or self._id
+        return self._page([], gap)
+
+    def _again(self, *, lost: bool = False) -> str:
+        """Looks whether there is still what is being read; goes elsewhere if not, and says so.
+
+        What ends before our place and is told no id may be another topic: the id we had would be a claim.
+        """
+        low, high = self._bounds()
+        told = cluster(self._session).topic_id(self._topic)
+        before, self._id = self._id, told or (self._id if self._next <= high else "")
         if self._is_another(before):
-            return self._page([], self._afresh(low))
-        lost = not low <= self._next <= high
-        return self._page([], self._begin(self._next, low, high) if lost else "")
+            return self._afresh(low)
+        return self._begin(self._next, low, high) if lost or not low <= self._next <= high else ""
 
     def _page(self, records: Sequence[RemoteRecord], gap: str = "") -> Page:
         _, high = self._consumer.get_watermark_offsets(self._here(), cached=True)

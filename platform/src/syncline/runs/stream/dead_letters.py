@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from syncline.catalog import service as catalog
 from syncline.contract import Change, ConfigError, Message, ObjectType, Op, Status, SynclineError
 from syncline.ledger.messages import DeadLetter
+from syncline.ledger.storable import storable
 from syncline.ledger.writer import FenceLost
 
 from .job import StreamJob
@@ -39,17 +40,18 @@ def _publish(job: StreamJob, target: ObjectType, letters: Sequence[DeadLetter]) 
     """False when some are still to be sent: the next refusal, or the next start, tries again."""
     changes = [_change(job, one) for one in letters]
     results = job.connector.call.push(session=job.session, object_type=target, changes=changes)
-    done = [int(r.local_key) for r in results if r.status in (Status.CREATED, Status.UPDATED)]
+    asked = {str(one.pk): one for one in letters}
+    answers = {r.local_key: r for r in results if r.local_key in asked}
+    done = [asked[key].pk for key, r in answers.items() if r.status in (Status.CREATED, Status.UPDATED)]
     DeadLetter.objects.filter(pk__in=done).update(published_at=Now())
-    refused = {int(r.local_key): r.error.message if r.error else "" for r in results if r.status is Status.REJECTED}
-    for letter in letters:
-        if letter.pk in refused:
-            _unpublishable(letter, f"{target.key} refused it: {refused[letter.pk] or 'no reason was given'}")
+    refused = {key: r.error.message if r.error else "" for key, r in answers.items() if r.status is Status.REJECTED}
+    for key, why in refused.items():
+        _unpublishable(asked[key], f"{target.key} refused it: {why or 'no reason was given'}")
     return len(done) + len(refused) == len(letters)
 
 
 def _unpublishable(letter: DeadLetter, why: str) -> None:
-    DeadLetter.objects.filter(pk=letter.pk).update(unpublishable=why[:LONGEST])
+    DeadLetter.objects.filter(pk=letter.pk).update(unpublishable=storable(why)[:LONGEST])
     log.warning(
         "The message %s that sync %s could not take in is kept in the ledger alone: %s", letter.remote_id, letter.sync_id, why
     )
