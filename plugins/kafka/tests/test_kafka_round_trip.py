@@ -36,6 +36,7 @@ from syncline.contract import (
     Session,
     Status,
 )
+from syncline_kafka import pull as pulling
 from syncline_kafka.cluster import Cluster
 from syncline_kafka.connector import Kafka as Connector
 from syncline_kafka.errors import failure
@@ -456,6 +457,15 @@ def exhausted(pages: Iterator[Page], seconds: float) -> None:
         next(pages)
 
 
+def anew(kafka: Kafka, name: str) -> None:
+    client = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
+    client.delete_topics([name])[name].result(20)
+    until = time.monotonic() + 20
+    while time.monotonic() < until and name in client.list_topics(timeout=5).topics:
+        time.sleep(0.1)
+    client.create_topics([NewTopic(name, 1, 1)])[name].result(20)
+
+
 def test_a_topic_made_anew_that_has_grown_past_our_position_is_read_from_its_beginning(
     kafka: Kafka, topic: Callable[..., str]
 ) -> None:
@@ -465,18 +475,38 @@ def test_a_topic_made_anew_that_has_grown_past_our_position_is_read_from_its_beg
     raw(kafka, name, b'{"n":0}')
     with closing(pull(ours, bare(name), follow=True)) as pages:  # type: ignore[type-var]
         position = next(page.position for page in pages if page.records)
-    client = AdminClient({"bootstrap.servers": kafka.servers, "log_level": 0})
-    client.delete_topics([name])[name].result(20)
-    until = time.monotonic() + 20
-    while time.monotonic() < until and name in client.list_topics(timeout=5).topics:
-        time.sleep(0.1)
-    client.create_topics([NewTopic(name, 1, 1)])[name].result(20)
+    anew(kafka, name)
     raw(kafka, name, b'{"n":1}', b'{"n":2}')
     found = list(pull(ours, bare(name), position=position))
     assert [record.properties["$"] for page in found for record in page.records] == ['{"n":1}', '{"n":2}']
     assert [page.gap for page in found if page.gap] == ["The topic was made anew. Partition 0 is read from its beginning."]
     by_hand = list(pull(ours, bare(name), position="1"))  # whoever names an offset alone means the topic of today
     assert [record.properties["$"] for page in by_hand for record in page.records] == ['{"n":2}']
+
+
+def test_a_topic_made_anew_that_is_never_silent_is_noticed_and_read_from_its_beginning(
+    kafka: Kafka, topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kafka.apache:
+        pytest.skip("apache kafka: the small broker gives topics no ids; Java 17 and Maven bring Apache's")
+    monkeypatch.setattr(pulling, "LOOK_S", 1.0)
+    ours, name = session(kafka), topic()
+    raw(kafka, name, b'{"n":0}')
+    with closing(pull(ours, bare(name), follow=True)) as pages:  # type: ignore[type-var]
+        assert next(page for page in pages if page.records)
+        anew(kafka, name)
+        raw(kafka, name, *(b'{"n":%d}' % n for n in range(1, 6)))
+        came: list[str] = []
+        gaps: list[str] = []
+        until = time.monotonic() + 30
+        while not gaps and time.monotonic() < until:
+            raw(kafka, name, b'{"n":9}')  # never silent
+            page = next(pages)
+            gaps += [page.gap] if page.gap else []
+        while len(came) < 5:
+            came += [str(record.properties["$"]) for record in next(pages).records]
+    assert gaps == ["The topic was made anew. Partition 0 is read from its beginning."]
+    assert came[:5] == [f'{{"n":{n}}}' for n in range(1, 6)]
 
 
 def test_while_nobody_tells_which_topic_it_is_reading_goes_on_and_the_position_keeps_what_it_knew(

@@ -145,8 +145,8 @@ class Reading:
                 return self._page(records, self._again(lost=True)), False
             else:
                 self._ignore_or_raise(message, error)
-        self._trouble.last, self._look = None, time.monotonic() + LOOK_S
-        return self._page(records), ended
+        self._trouble.last = None
+        return self._looked(records), ended
 
     def _ignore_or_raise(self, message: Message, error: KafkaError) -> None:
         """What the client mends by itself shows when no broker answers any more, see `_nothing`."""
@@ -156,19 +156,29 @@ class Reading:
 
     def _nothing(self) -> Page:
         """Silence may have a cause: no broker answers, the topic is gone, or is another one of that name."""
-        if not self._trouble.last and time.monotonic() < self._look:
-            return self._page([])
-        gap = self._again()
-        self._trouble.last, self._look = None, time.monotonic() + LOOK_S
-        return self._page([], gap)
+        if self._trouble.last:
+            self._look = 0.0
+        return self._looked([])
+
+    def _looked(self, records: Sequence[RemoteRecord]) -> Page:
+        """Now and then, however much comes: another topic of this name may have grown past our place meanwhile.
+
+        What was read of it then is not its beginning, and comes again with that.
+        """
+        if time.monotonic() < self._look:
+            return self._page(records)
+        before, gap = self._id, self._again()
+        self._trouble.last = None
+        self._look = time.monotonic() + LOOK_S
+        return self._page([] if gap and self._id != before else records, gap)
 
     def _again(self, *, lost: bool = False) -> str:
         """Looks whether there is still what is being read; goes elsewhere if not, and says so.
 
         What ends before our place and is told no id may be another topic: the id we had would be a claim.
         """
-        low, high = self._bounds()
         told = cluster(self._session).topic_id(self._topic)
+        low, high = self._bounds()
         before, self._id = self._id, told or (self._id if self._next <= high else "")
         if self._is_another(before):
             return self._afresh(low)
