@@ -144,6 +144,7 @@ class EndsTheProcess(Notes):
 def test_a_pull_without_an_end_is_a_breach_and_does_not_hang_the_suite() -> None:
     with opened(NeverEnds(), replace(honest_target(), patience=1.0)) as lab:
         assert "pull-resume: After 1 s it had not ended." in outcome("pull-resume", lab)
+        assert outcome("upsert-once", lab) == "upsert-once: Not run, because pull-resume has not ended and may still write."
 
 
 def test_a_connector_that_ends_the_process_does_not_end_the_suite() -> None:

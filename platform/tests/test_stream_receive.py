@@ -174,6 +174,21 @@ def test_answers_about_other_letters_settle_none_and_are_not_asked_for_again_and
     assert (DeadLetter.objects.get().published_at, len(asked)) == (None, 1)
 
 
+def test_two_letters_from_one_place_of_a_log_made_anew_are_both_kept(world: World) -> None:
+    world.stream()
+    world.topics.put("topic", Message("x", "c", 3, body=b"\xff1"), partition=0)
+    with world.going():
+        world.until(lambda: positions().get("0") == "1")
+    world.topics.of("topic")[0].clear()
+    world.topics.put("topic", Message("y", "d", 1, body=b"\xff2"), partition=0)
+    Checkpoint.objects.filter(partition="0").update(position="0")
+    with world.going():
+        world.until(lambda: DeadLetter.objects.count() == 2)
+    first, second = DeadLetter.objects.order_by("pk")
+    assert (first.remote_id, bytes(first.body)) == (f"0:0#{first.pk}", b"\xff1")
+    assert (second.remote_id, bytes(second.body)) == ("0:0", b"\xff2")
+
+
 def test_a_connector_that_hangs_does_not_keep_its_part(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receive, "SILENCE", 0.5)
     monkeypatch.setattr(pages, "ENDS_WITHIN", 0.1)

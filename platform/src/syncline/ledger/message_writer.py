@@ -119,10 +119,18 @@ ON CONFLICT (sync_id, remote_id) DO NOTHING
 """
 
 
+# Another message stood at that place before: the log was made anew. What is known of it stays, under a place of its own.
+_MAKE_ROOM = """
+UPDATE syncline_deadletter SET remote_id = left(remote_id, 150) || '#' || id
+WHERE sync_id = %s AND remote_id = %s AND body <> %s
+"""
+
+
 def bury(cursor: CursorWrapper, sync_id: int, run_id: int, partition: str, dead: Sequence[Dead]) -> None:
     """With all they were, and as error groups of the run."""
     if not dead:
         return
+    cursor.executemany(_MAKE_ROOM, [(sync_id, _place(one.record.id), one.message.body) for one in dead])
     cursor.executemany(_BURY, [(sync_id, run_id, partition, *_buried(one)) for one in dead])
     outcomes = [Outcome(one.record.id, 0, Link.State.REJECTED, problem=one.problem) for one in dead]
     group(cursor, run_id, outcomes, "pull ")

@@ -87,6 +87,7 @@ class Lab:
 
     def __init__(self, connector: ConnectorSpec, target: Target, server: Server) -> None:
         self.connector, self.target, self.server = connector, target, server
+        self.hung = ""  # name of a check that did not end
         self.canary = f"canary{secrets.token_hex(12)}"
         self.hooks = Hooks(connector)
         self.call = cast(ConnectorSpec, self.hooks)

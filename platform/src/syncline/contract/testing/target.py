@@ -63,7 +63,8 @@ class Target:
     `webhooks`: each form in which the vendor delivers, one with an event of a kind that the connector does not know.
     `reads`: regular expression for paths that only read although they are not called with GET.
     `skip`: name of a check → why it does not apply to this connector.
-    `patience`: seconds after which a check that has not ended is a breach: a pull without an end must not hang the suite.
+    `patience`: seconds after which a check that has not ended is a breach: a pull without an end must not hang the suite. To
+    them comes what it may have to wait until the server lists what was written.
     """
 
     server: Callable[[ConnectorSpec], AbstractContextManager[Server]]

@@ -34,8 +34,11 @@ LOT: Final = 5000
 AHEAD: Final = 4
 """Pages that are read while others are stored."""
 
-SILENCE: Final = 60.0
-"""Seconds without a page, of which there is to be one every five, after which a connector is believed to hang."""
+SILENCE: Final = 180.0
+"""Seconds without a page, of which there is to be one every five, after which a connector is believed to hang.
+
+More than its calls and the account's allowance may take before they say themselves what keeps them.
+"""
 
 UNREADABLE: Final = "unreadable"
 TOMBSTONE: Final = "tombstone"

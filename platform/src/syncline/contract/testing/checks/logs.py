@@ -138,7 +138,7 @@ def log_resume(lab: Lab) -> None:
 
 @check("log-follow", *LOGS)
 def log_follow(lab: Lab) -> None:
-    """Followed, a silent log gives a page at least every 5 seconds, and a message that comes meanwhile soon."""
+    """Followed, a silent log gives a page at least every 5 s (7 at most), and a message that comes meanwhile soon."""
     log = Log(lab)
     ends = log.ends()
     with ExitStack() as opened:
