@@ -94,8 +94,14 @@ def _one(some: Sequence[Arrived]) -> Arrived:
 
 
 def pages(job: StreamJob, properties: tuple[str, ...], partition: str | None = None) -> Iterator[Page]:
-    """What follows the position stored; whoever asks for the first one makes the call."""
-    request = PullRequest(properties, position(job) or None, partition, follow=True)
+    """What follows the position stored; whoever asks for the first one makes the call.
+
+    The position is read by the caller: a thread that the connector hangs would keep its connection to the database for ever.
+    """
+    return _called(job, PullRequest(properties, position(job) or None, partition, follow=True))
+
+
+def _called(job: StreamJob, request: PullRequest) -> Iterator[Page]:
     yield from job.connector.call.pull(session=job.session, object_type=job.object_type, request=request)
 
 
