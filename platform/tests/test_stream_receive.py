@@ -21,6 +21,7 @@ from syncline.runs import claims
 from syncline.runs.models import Run, RunPart
 from syncline.runs.pull import pages
 from syncline.runs.stream import claiming, keeping, receive
+from syncline.runs.stream.job import StreamJob
 from syncline.syncs.models import Sync
 from syncline.syncs.publish import publish
 
@@ -196,12 +197,18 @@ def test_a_connector_that_hangs_does_not_keep_its_part(world: World, monkeypatch
     world.topics.hangs = freed = threading.Event()
     world.topics.say("topic", "a", 1, partition=0, name="one")
     kept: list[str] = []
-    monkeypatch.setattr(receive, "position", lambda job: kept.append(threading.current_thread().name) or position(job))
+
+    def noted(job: StreamJob) -> str:
+        kept.append(threading.current_thread().name)
+        return position(job)
+
+    monkeypatch.setattr(receive, "position", noted)
     with world.going():
         world.until(lambda: RunPart.objects.filter(partition="0", last_error__contains="may hang").exists())
         world.topics.hangs = None
         world.until(lambda: world.here() == {"a": "one"})
     freed.set()
+    assert kept
     assert "pull" not in kept, "a thread that may hang for ever has no connection to the database to take along"
 
 

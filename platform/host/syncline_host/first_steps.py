@@ -10,8 +10,6 @@ from django.core.management import call_command, get_commands
 from syncline.connections.models import Connection, Registration
 from syncline.registry import Connector
 
-NAME = "Sandbox"
-
 
 def fill_register(companies: int = 200) -> None:
     """Some made-up companies where the app is installed and has none."""
@@ -23,15 +21,18 @@ def fill_register(companies: int = 200) -> None:
 def offer_sandbox(connector: Connector, told: Mapping[str, str], username: str) -> None:
     """A registration and a connection that lead to the sandbox started now; its address changes with every start."""
     settings = {name: value.format(**told) for name, value in connector.call.sandbox().settings.items()}
-    registration = None
+    registration, name = None, f"{connector.title} sandbox"
     if "client_id" in told:
         registration, _ = Registration.objects.update_or_create(
             connector=connector.key,
-            name=NAME,
+            name=name,
             defaults={"client_id": told["client_id"], "client_secret": told.get("client_secret", ""), "settings": settings},
         )
     owner = User.objects.get(username=username)
     values = {"settings": {}, "registration": registration} if registration else {"settings": settings}
+    first = connector.call.auth_methods()[0]
+    if first.kind == "none":
+        values |= {"auth_method": first.key}
     Connection.objects.update_or_create(
-        connector=connector.key, name=NAME, defaults=values, create_defaults={**values, "owner": owner}
+        connector=connector.key, name=name, defaults=values, create_defaults={**values, "owner": owner}
     )

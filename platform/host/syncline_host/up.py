@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -169,7 +169,12 @@ def start_sandboxes(processes: Processes) -> Iterator[str]:
             yield f"{connector.title} sandbox\n              did not start; its messages are above"
         else:
             offer_sandbox(connector, told, USER)
-            yield f"{connector.title} sandbox\n" + "\n".join(f"  {name:<14}{value}" for name, value in told.items())
+            yield f"{connector.title} sandbox\n" + "\n".join(_told(told))
+
+
+def _told(told: Mapping[str, str]) -> list[str]:
+    """What fits on a line comes first: a private key does not."""
+    return [f"  {name:<18} {told[name]}" for name in sorted(told, key=lambda name: "\n" in str(told[name]))]
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ class ConnectionPage(ActionsAdmin):
                 offered=overview.offered(obj),
                 oauth=any(one.kind == "oauth2" for one in form.methods),
                 connects=connect_buttons(obj, form.methods),
-                connected=bool(obj.credentials),
+                connected=bool(obj.credentials) or keyless(obj, form.methods),
                 shown_settings=shown_settings(form),
             )
         return super().render_change_form(request, context, *args, **kwargs)
@@ -219,6 +219,11 @@ class ConnectionPage(ActionsAdmin):
     def syncs_here(self, obj: Any) -> SafeString:
         address = f"{reverse('admin:syncline_sync_changelist')}?connection={obj.pk}"
         return format_html('<a href="{}">{}</a>', address, obj.sync_count)
+
+
+def keyless(connection: Connection, methods: Sequence[AuthMethod]) -> bool:
+    """It is connected without credentials, as its system wants none."""
+    return any(one.kind == "none" and one.key == connection.auth_method for one in methods)
 
 
 def sections_of(form: ConnectionForm) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils.functional import cached_property
 
 from syncline.connections import schema, service
-from syncline.connections.models import Connection, ConnectorState, Registration
+from syncline.connections.models import Connection, ConnectionState, ConnectorState, Registration
 from syncline.connections.schema_form import SchemaForm, form_class
 from syncline.contract import Account, AuthMethod, SynclineError
 from syncline.registry import Connector, connectors
@@ -132,6 +132,12 @@ class ConnectionForm(ConnectorForm):
         chosen = self.credential_forms.get(self.cleaned_data.get("sign_in", ""))
         return chosen if chosen is not None and chosen.has_changed() else None
 
+    @property
+    def keyless(self) -> bool:
+        """The chosen way to sign in needs nothing to be typed: what there is to prove is that the system answers."""
+        chosen = next((one for one in self.methods if one.key == self.cleaned_data.get("sign_in", "")), None)
+        return chosen is not None and chosen.kind == "none" and chosen.key not in self.credential_forms
+
     def clean(self) -> dict[str, Any]:
         data = super().clean()
         chosen = self.credential_forms.get(data.get("sign_in", ""))
@@ -154,15 +160,24 @@ class ConnectionForm(ConnectorForm):
         if self.errors or self.connector is None or self.cleaned_data.get("unchecked"):
             return
         moved = self.instance.settings != before or self.instance.registration_id != self._registration_before
-        if self.typed or (moved and self.instance.credentials):
+        another = self.cleaned_data["sign_in"] != self.instance.auth_method
+        begun = self.keyless and (moved or another or self.instance.state != ConnectionState.OK)
+        if self.typed or begun or (moved and self.instance.credentials):
             self._prove()
 
     def _prove(self) -> None:
-        credentials = self.typed.result() if self.typed else None
+        credentials = self.given()
+        method = "" if credentials is None else self.cleaned_data["sign_in"]
         try:
-            self.account = service.prove(self.instance, self.cleaned_data["sign_in"] if self.typed else "", credentials)
+            self.account = service.prove(self.instance, method, credentials)
         except SynclineError as error:
             self.add_error(None, f"{error} Nothing was saved.")
+
+    def given(self) -> Mapping[str, Any] | None:
+        """What is to be stored as credentials; None when they stay as they are."""
+        if self.typed:
+            return self.typed.result()
+        return {} if self.keyless else None
 
     def store(self, user: User) -> None:
         """Saves the connection, with what was proven."""
@@ -170,9 +185,10 @@ class ConnectionForm(ConnectorForm):
         if connection.owner_id is None:
             connection.owner = user
         connection.save()
-        if self.typed and self.account:
-            service.store_proven(connection, self.cleaned_data["sign_in"], self.typed.result(), self.account)
-        elif self.typed:
-            service.save_credentials(connection, self.cleaned_data["sign_in"], self.typed.result())
-        elif self.account:
+        method, credentials = self.cleaned_data.get("sign_in", ""), self.given()
+        if credentials is None and self.account:
             service.note_proven(connection, self.account)
+        elif credentials is not None and self.account:
+            service.store_proven(connection, method, credentials, self.account)
+        elif credentials is not None and (self.typed or connection.auth_method != method):
+            service.save_credentials(connection, method, credentials)

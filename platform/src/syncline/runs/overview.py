@@ -14,8 +14,8 @@ from .models import Run
 
 
 def with_last_run(syncs: QuerySet[Sync]) -> QuerySet[Any]:
-    """With `last_run_id` and `last_run_state` of the newest run, None when there was none."""
-    newest = Run.objects.filter(sync=OuterRef("pk")).order_by("-id")
+    """With `last_run_id` and `last_run_state` of the newest run, None when there was none. A plan is none: it wrote nothing."""
+    newest = Run.objects.filter(sync=OuterRef("pk")).exclude(kind=Run.Kind.PLAN).order_by("-id")
     return syncs.annotate(last_run_id=Subquery(newest.values("pk")[:1]), last_run_state=Subquery(newest.values("state")[:1]))
 
 

@@ -11,7 +11,7 @@ from ..lab import Lab
 
 @check("follow", Capability.DISCOVER, Capability.PULL, Capability.PUSH)
 def follow(lab: Lab) -> None:
-    """Followed, an object gives each change, a page at least every 5 s (7 at most), and from any page's position on all that came after."""
+    """Followed, an object gives each change, a page every 5 s (7 at most), and from any page's position on what came after."""
     declared(lab.object_type.follow and not lab.object_type.log, "`follow`, and is no log")
     name = lab.telling()
     [one] = lab.created()
