@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.models import User
@@ -29,7 +30,7 @@ def offer_sandbox(connector: Connector, told: Mapping[str, str], username: str) 
             defaults={"client_id": told["client_id"], "client_secret": told.get("client_secret", ""), "settings": settings},
         )
     owner = User.objects.get(username=username)
-    values = {"settings": {}, "registration": registration} if registration else {"settings": settings}
+    values: dict[str, Any] = {"settings": {}, "registration": registration} if registration else {"settings": settings}
     first = connector.call.auth_methods()[0]
     if first.kind == "none":
         values |= {"auth_method": first.key}
