@@ -51,7 +51,8 @@ def _publish(job: StreamJob, target: ObjectType, letters: Sequence[DeadLetter]) 
 
 
 def _unpublishable(letter: DeadLetter, why: str) -> None:
-    DeadLetter.objects.filter(pk=letter.pk).update(unpublishable=storable(why)[:LONGEST])
+    why = storable(why)[:LONGEST]
+    DeadLetter.objects.filter(pk=letter.pk).update(unpublishable=why)
     log.warning(
         "The message %s that sync %s could not take in is kept in the ledger alone: %s", letter.remote_id, letter.sync_id, why
     )
