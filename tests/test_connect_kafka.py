@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -29,6 +31,8 @@ def form(servers: str, **more: str) -> dict[str, str]:
 
 @override_settings(SYNCLINE_ALLOW_LOOPBACK=True, SECURE_SSL_REDIRECT=False)
 def test_a_cluster_without_a_log_in_is_connected_by_saving_and_can_be_checked_and_discovered(ann: Client, kafka: Kafka) -> None:
+    admin = AdminClient({"bootstrap.servers": kafka.servers})
+    admin.create_topics([NewTopic("connected", 1, 1)])["connected"].result(20)
     answer = ann.post(ADD, form(kafka.servers))
     assert answer.status_code == 302, answer.content.decode()
     made = Connection.objects.get()
@@ -38,7 +42,7 @@ def test_a_cluster_without_a_log_in_is_connected_by_saving_and_can_be_checked_an
     for step in ("check", "refresh"):
         assert reverse("admin:syncline_connection_do", args=[made.pk, step]) in page
     ann.post(reverse("admin:syncline_connection_do", args=[made.pk, "refresh"]))
-    assert made.objects_offered.exists()
+    assert made.objects_offered.filter(key="connected").exists()
 
 
 @override_settings(SYNCLINE_ALLOW_LOOPBACK=True, SECURE_SSL_REDIRECT=False)
