@@ -12,6 +12,7 @@ from typing import Any
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
+from syncline.contract import ConfigError
 from syncline.localdb import LocalDatabase
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -40,6 +41,14 @@ def database(state: Path) -> dict[str, Any]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
+
+
+def count(variable: str, usual: int, command: str) -> int:
+    """A number above 0 that a person gave to `command`."""
+    written = os.environ.get(variable, "").strip()
+    if written and (not written.isdecimal() or int(written) == 0):
+        raise ConfigError(f"{variable} is {written!r}, not a whole number above 0. Give one, e.g. {variable}=500 {command}.")
+    return int(written or usual)
 
 
 def secret(variable: str, state: Path, make: Callable[[], str]) -> str:

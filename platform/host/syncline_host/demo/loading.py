@@ -17,6 +17,8 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from rich.console import Console
 from syncline.contract import ConfigError
 
+from syncline_host.environment import count
+
 COMPANIES = 2000
 LISTED = 100
 #: How a row of a fixture can fail: unreadable, of an unknown model, or refused by the database.
@@ -35,11 +37,11 @@ UNFIT = (
 
 def load(console: Console) -> None:
     """Fills the database as FIXTURE or COMPANIES say. ConfigError when what they say cannot be carried out."""
-    fixture, count = os.environ.get("FIXTURE"), _count(os.environ.get("COMPANIES", ""))
+    fixture, companies = os.environ.get("FIXTURE"), count("COMPANIES", COMPANIES, "make demo")
     rows = _rows(Path(fixture).resolve()) if fixture else None
     call_command("migrate", verbosity=0)
     if fixture is None or rows is None:
-        call_command("populate_database", companies=count, clear=True)
+        call_command("populate_database", companies=companies, clear=True)
         return
     left_out = _load_rows(Path(fixture).resolve(), rows)
     console.print(f"{len(rows) - len(left_out):,} of {len(rows):,} rows loaded from {fixture}.", markup=False)
@@ -47,14 +49,6 @@ def load(console: Console) -> None:
         console.print(f"left out: {name}: {reason}", markup=False, soft_wrap=True)
     if len(left_out) > LISTED:
         console.print(f"left out: {len(left_out) - LISTED:,} more.")
-
-
-def _count(written: str) -> int:
-    if not written.strip():
-        return COMPANIES
-    if not written.strip().isdecimal() or int(written) == 0:
-        raise ConfigError(f"COMPANIES is {written!r}, not a whole number above 0. Give one, e.g. COMPANIES=500 make demo.")
-    return int(written)
 
 
 def _rows(path: Path) -> list[Any]:

@@ -27,23 +27,15 @@ def main() -> int:
     django.setup()
     from syncline.contract import SynclineError
 
+    from syncline_host.environment import count
+
     from .processes import NotUp
 
     try:
-        return _run(servers, os.environ.get("SYNCLINE_BROKER_NAME", servers), _count(os.environ.get("MESSAGES", "")))
+        return _run(servers, os.environ.get("SYNCLINE_BROKER_NAME", servers), count("MESSAGES", 5000, "make demo-events"))
     except (SynclineError, NotUp) as error:
         sys.stderr.write(f"The demo stopped: {error}\n")
         return 1
-
-
-def _count(written: str) -> int:
-    from syncline.contract import ConfigError
-
-    if not written.strip():
-        return 5000
-    if not written.strip().isdecimal() or int(written) == 0:
-        raise ConfigError(f"MESSAGES is {written!r}, not a whole number above 0. Give one, e.g. MESSAGES=500 make demo-events.")
-    return int(written)
 
 
 def _run(servers: str, broker: str, messages: int) -> int:
